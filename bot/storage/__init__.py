@@ -1,0 +1,35 @@
+"""Where everything is kept: `Storage` reads and writes, migrations/ holds the one tree of schema changes."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.storage.engine import Engines
+from bot.storage.writer import T, Work, Writer
+
+__all__ = ["Storage"]
+
+
+class Storage:
+    """The database as the rest of the shell sees it: `read()` a session, or `write()` a piece of work."""
+
+    def __init__(self, url: str) -> None:
+        self.engines = Engines(url)
+        self._writer = Writer(self.engines)
+
+    async def start(self) -> None:
+        await self._writer.start()
+
+    async def close(self) -> None:
+        await self._writer.close()
+        await self.engines.close()
+
+    def read(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A session to read with; it cannot write (on SQLite the connection refuses)."""
+        return self.engines.read()
+
+    async def write(self, work: Work[T], *, urgent: bool = False) -> T:
+        """Run `work(session)` in a shared transaction; its result after the commit. See Writer.write."""
+        return await self._writer.write(work, urgent=urgent)
