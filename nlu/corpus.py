@@ -134,4 +134,4 @@ def _example(
 def _one_of(value: object, allowed: tuple[str, ...], label: str, place: str) -> str:
     if value not in allowed:
         raise CorpusError(f"{place}: {label} is not one of {', '.join(allowed)}")
-    return cast(str, value)
+    return str(value)
