@@ -77,13 +77,13 @@ class LoginDelay(Base):
 
 
 class ChatSession(Base):
-    """A web chat visitor's right to one contact: the token (hash) in the page, and the return code (hash)."""
+    """A web chat visitor's right to one contact: the token (hash) in the page. `contact_id` is None until they write."""
 
     __tablename__ = "chat_session"
     __table_args__ = (UniqueConstraint("token_hash"),)
     id: Mapped[int] = mapped_column(primary_key=True, default=new_id)
     token_hash: Mapped[bytes]
-    contact_id: Mapped[int] = mapped_column(index=True)
+    contact_id: Mapped[int | None] = mapped_column(index=True)
     created_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
