@@ -1,0 +1,63 @@
+"""`qingting audit`: every message that came in is answered, queued, escalated, waiting or failed, and the sums agree (promise 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.tables import Delivery
+from escalation.tables import Conversation, Message
+
+INBOUND = ("received", "answered", "queued", "escalated", "failed")
+OUTBOUND = ("pending", "attempting", "sent", "delivered", "failed", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Counts by state. `agree` is false when a row is in no known state, or an outgoing message has no delivery."""
+
+    inbound: dict[str, int]
+    outbound: dict[str, int]
+    total_in: int
+    total_out: int
+    strangers: int
+
+    @property
+    def agree(self) -> bool:
+        return (
+            sum(self.inbound.values()) == self.total_in
+            and sum(self.outbound.values()) == self.total_out
+            and self.strangers == 0
+        )
+
+
+async def audit(session: AsyncSession) -> Audit:
+    """Count everything. Reads whole tables: for an operator, not for a page."""
+    states = await session.execute(
+        select(Message.state, func.count()).where(Message.direction == "in").group_by(Message.state)
+    )
+    by_state = dict(states)
+    sends = await session.execute(select(Delivery.state, func.count()).group_by(Delivery.state))
+    by_send = dict(sends)
+    total_in = await _count(session, select(func.count()).where(Message.direction == "in"))
+    total_out = await _count(session, select(func.count()).where(Message.direction == "out"))
+    homeless = await _count(
+        session,
+        select(func.count())
+        .select_from(Message)
+        .outerjoin(Conversation, Conversation.id == Message.conversation_id)
+        .where(Conversation.id.is_(None)),
+    )
+    return Audit(
+        inbound={s: by_state.get(s, 0) for s in INBOUND},
+        outbound={s: by_send.get(s, 0) for s in OUTBOUND},
+        total_in=total_in,
+        total_out=total_out,
+        strangers=homeless,
+    )
+
+
+async def _count(session: AsyncSession, query) -> int:  # type: ignore[no-untyped-def]
+    return int(await session.scalar(query) or 0)

@@ -1,0 +1,279 @@
+"""Understanding in processes that can be killed (promise 4).
+
+`Brain.think` asks a child process (brain_child.py) what a message means and what knowledge says to it. A child that does not
+answer within the limit, dies or runs out of memory is killed and replaced; the message it failed on is judged by the separate
+fallback lexicon, and if that is silent too, goes to a human as `medium`. What else the child had in hand is given to the next
+child once. Children load the models; this process stays small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import sys
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+
+from knowledge.answer import NOTHING, Answer, Candidate, Source
+from nlu import fallback
+from nlu.understanding import Span, Understanding
+
+log = structlog.get_logger(__name__)
+
+_LENGTH = struct.Struct("!I")
+_START_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to think about: the message, older messages of the person (oldest first), and where the answer would be read."""
+
+    text: str
+    history: Sequence[str] = ()
+    channel: str = "web"
+    last_entry: str = ""
+    # False where no answer is wanted (a human has the conversation): only the risk is judged.
+    answer: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """`failed`: neither the engine nor the fallback lexicon could judge; a human must look (promise 4)."""
+
+    understanding: Understanding
+    answer: Answer = NOTHING
+    failed: bool = False
+    fell_back: bool = False
+
+
+class BrainProblem(Exception):
+    """A child cannot start: a model file is missing or wrong. The text says which."""
+
+
+def fall_back(text: str) -> Thought:
+    """The judgement without the engine: the lexicon's, or `medium` for a human to look at."""
+    judged = fallback.judge(text)
+    if judged is not None:
+        return Thought(judged, fell_back=True)
+    unsure = Understanding(topic="other", risk="medium", risk_score=0.5, engine="lexicon")
+    return Thought(unsure, failed=True, fell_back=True)
+
+
+class _Failed(Exception):
+    """The child failed on item `index`; `thoughts` are the answers before it."""
+
+    def __init__(self, thoughts: list[Thought]) -> None:
+        super().__init__("the understanding process failed")
+        self.thoughts = thoughts
+
+
+class _Child:
+    """One understanding process and the pipe to it. Handles one request at a time."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, memory_mb: int, command: Sequence[str]) -> _Child:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            str(memory_mb),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=None,
+        )
+        child = cls(process)
+        try:
+            greeting = await asyncio.wait_for(child._receive(), _START_SECONDS)
+        except (TimeoutError, asyncio.IncompleteReadError, OSError):
+            await child.kill()
+            raise BrainProblem("the understanding process did not start; its own message is above") from None
+        if "error" in greeting:
+            await child.kill()
+            raise BrainProblem(str(greeting["error"]))
+        return child
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def think(self, questions: Sequence[Question], limit: float) -> list[Thought]:
+        """Answers in order; raises _Failed when one does not come within `limit` seconds of the one before it."""
+        thoughts: list[Thought] = []
+        try:
+            await self._send([_as_json(q) for q in questions])
+            for question in questions:
+                reply = await asyncio.wait_for(self._receive(), limit)
+                thoughts.append(fall_back(question.text) if "error" in reply else _thought(reply))
+        except (
+            TimeoutError,
+            asyncio.IncompleteReadError,
+            OSError,
+            orjson.JSONDecodeError,
+            KeyError,
+            TypeError,
+        ):
+            raise _Failed(thoughts) from None
+        return thoughts
+
+    async def kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+    async def _send(self, value: Any) -> None:
+        assert self._process.stdin is not None
+        body = orjson.dumps(value)
+        self._process.stdin.write(_LENGTH.pack(len(body)) + body)
+        await self._process.stdin.drain()
+
+    async def _receive(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        (length,) = _LENGTH.unpack(await self._process.stdout.readexactly(_LENGTH.size))
+        reply: dict[str, Any] = orjson.loads(await self._process.stdout.readexactly(length))
+        return reply
+
+
+class Brain:
+    """A small pool of understanding processes. One to start with is enough for a county; two use two cores."""
+
+    def __init__(
+        self,
+        *,
+        processes: int = 2,
+        limit: float = 1.0,
+        memory_mb: int = 1024,
+        command: Sequence[str] = (sys.executable, "-m", "bot.brain_child"),
+    ) -> None:
+        self._processes = processes
+        self._limit = limit
+        self._memory_mb = memory_mb
+        self._command = command
+        self._idle: asyncio.Queue[_Child] = asyncio.Queue()
+        self._children: set[_Child] = set()
+        self._replacing: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self.failures: deque[float] = deque(
+            maxlen=100
+        )  # loop times, read by the watch that pages a supervisor
+
+    async def start(self) -> None:
+        """Start the children and wait for the first to be ready. Raises BrainProblem."""
+        starting = [asyncio.create_task(self._add()) for _ in range(self._processes)]
+        await asyncio.gather(*starting)
+
+    async def close(self) -> None:
+        self._closing = True
+        for task in self._replacing:
+            task.cancel()
+        await asyncio.gather(*self._replacing, *(c.kill() for c in self._children), return_exceptions=True)
+        self._children.clear()
+
+    async def think(self, questions: Sequence[Question]) -> list[Thought]:
+        """One thought per question, in order. Never raises: what cannot be understood falls back."""
+        thoughts: list[Thought] = []
+        rest = list(questions)
+        for attempt in (1, 2):
+            if not rest:
+                break
+            child = await self._take()
+            if child is None:
+                break
+            try:
+                done = await child.think(rest, self._limit)
+            except _Failed as failed:
+                await self._replace(child)
+                done = failed.thoughts
+                if len(done) < len(rest):
+                    done.append(fall_back(rest[len(done)].text))
+                log.warning("understanding.failed", attempt=attempt, left=len(rest) - len(done))
+            else:
+                self._idle.put_nowait(child)
+            thoughts += done
+            rest = rest[len(done) :]
+        thoughts += [fall_back(q.text) for q in rest]
+        failures = sum(t.fell_back for t in thoughts)
+        self.failures.extend([asyncio.get_running_loop().time()] * failures)
+        return thoughts
+
+    def failed_lately(self, window: float) -> int:
+        """How many messages fell back in the last `window` seconds."""
+        since = asyncio.get_running_loop().time() - window
+        return sum(at >= since for at in self.failures)
+
+    async def _take(self) -> _Child | None:
+        try:
+            return await asyncio.wait_for(self._idle.get(), self._limit)
+        except TimeoutError:
+            return None
+
+    async def _add(self) -> None:
+        child = await _Child.start(self._memory_mb, self._command)
+        self._children.add(child)
+        self._idle.put_nowait(child)
+
+    async def _replace(self, child: _Child) -> None:
+        self._children.discard(child)
+        await child.kill()
+        if self._closing:
+            return
+        task = asyncio.create_task(self._restart(), name="brain-restart")
+        self._replacing.add(task)
+        task.add_done_callback(self._replacing.discard)
+
+    async def _restart(self) -> None:
+        """A model that worked at start can fail later only for want of memory or disk: keep trying, ever more slowly."""
+        wait = 0.1
+        while not self._closing:
+            try:
+                await self._add()
+                return
+            except (BrainProblem, OSError) as error:
+                log.error("understanding.restart_failed", error=str(error))
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 30)
+
+
+def _as_json(question: Question) -> dict[str, Any]:
+    # Lone surrogates cannot be UTF-8; to the engine they mean nothing, so they become U+FFFD, one for one.
+    return {
+        "text": _whole(question.text),
+        "history": [_whole(t) for t in question.history],
+        "channel": question.channel,
+        "last_entry": question.last_entry,
+        "answer": question.answer,
+    }
+
+
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if 0xD800 <= ord(c) <= 0xDFFF else c for c in text)
+    return text
+
+
+def _thought(reply: dict[str, Any]) -> Thought:
+    return Thought(understanding_from(reply["understanding"]), _answer_from(reply["answer"]))
+
+
+def understanding_from(raw: dict[str, Any]) -> Understanding:
+    """The Understanding that `dataclasses.asdict` made plain."""
+    fields = dict(raw)
+    fields["kinds"] = tuple(fields["kinds"])
+    fields["spans"] = tuple(Span(**s) for s in fields["spans"])
+    return Understanding(**fields)
+
+
+def _answer_from(raw: dict[str, Any] | None) -> Answer:
+    if raw is None:
+        return NOTHING
+    fields = dict(raw)
+    fields["sources"] = tuple(Source(**s) for s in fields["sources"])
+    fields["candidates"] = tuple(Candidate(**c) for c in fields["candidates"])
+    return Answer(**fields)

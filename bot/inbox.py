@@ -1,0 +1,258 @@
+"""Second station: a verified message is stored once and committed; only then may the channel acknowledge it.
+
+Promises 1 and 2. Many requests share a commit: while one commit is on its way to the disk, the messages that arrive gather for
+the next. The key of a message is (channel, account, sender, provider's id), kept as a keyed hash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.channels import InboundMessage, StorageUnavailable, Stored
+from bot.events import Bus, News
+from bot.queue import Queue
+from bot.storage import Storage
+from escalation.ids import new_id
+from escalation.people import contact_hash
+from escalation.privacy import Vault
+from escalation.tables import Contact, Conversation, Message, Person
+from nlu import fallback
+
+_MOST = 256  # messages in one commit
+
+
+@dataclass(slots=True)
+class _Thread:
+    """Where a sender's messages go."""
+
+    contact_id: int
+    person_id: int
+    data_key: bytes | None
+    conversation_id: int = 0
+
+
+class InboxService:
+    """Stores inbound messages. One per process; `start` before the first `receive`."""
+
+    def __init__(self, storage: Storage, vault: Vault, queue: Queue, bus: Bus, *, desk: str) -> None:
+        self._storage = storage
+        self._vault = vault
+        self._queue = queue
+        self._bus = bus
+        self._desk = desk
+        self._waiting: list[tuple[InboundMessage, asyncio.Future[Stored]]] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="inbox")
+
+    async def close(self) -> None:
+        """Stop taking messages. Whoever still waits is told that nothing was stored."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(StorageUnavailable("closing"))
+
+    async def receive(self, message: InboundMessage) -> Stored:
+        """Store one message; returns after the commit. Raises StorageUnavailable."""
+        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        self._waiting.append((message, future))
+        self._wake.set()
+        return await future
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                await self._store(batch)
+
+    async def _store(self, batch: list[tuple[InboundMessage, asyncio.Future[Stored]]]) -> None:
+        messages = [message for message, _ in batch]
+        try:
+            try:
+                stored = await self._storage.write(lambda session: self._write(session, messages))
+            except IntegrityError:
+                # Another process created the same contact between our look and our insert: look again.
+                stored = await self._storage.write(lambda session: self._write(session, messages))
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, StorageUnavailable):
+                for single in batch:  # one bad message harms nobody else's
+                    await self._store([single])
+                return
+            told = (
+                error if isinstance(error, StorageUnavailable) else StorageUnavailable(type(error).__name__)
+            )
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(told)
+            return
+        urgent, usual = _by_lane(zip(messages, stored, strict=True))
+        await self._queue.ring(urgent, urgent=True)
+        await self._queue.ring(usual)
+        for (_, future), outcome in zip(batch, stored, strict=True):
+            if outcome.new:
+                self._bus.publish(News("message", outcome.conversation_id))
+            if not future.done():
+                future.set_result(outcome)
+
+    async def _write(self, session: AsyncSession, messages: Sequence[InboundMessage]) -> list[Stored]:
+        keys = [
+            self._vault.fingerprint("message", m.channel, m.account, m.sender, m.provider_id)
+            for m in messages
+        ]
+        known = await self._known(session, keys)
+        fresh = [message for message, key in zip(messages, keys, strict=True) if key not in known]
+        threads = await self._threads(session, fresh) if fresh else {}
+        rows: dict[bytes, dict[str, Any]] = {}
+        outcomes: list[Stored] = []
+        for message, key in zip(messages, keys, strict=True):
+            if key in known:
+                outcomes.append(known[key])
+                continue
+            thread = threads[_address(message)]
+            row = rows[key] = self._row(message, key, thread)
+            outcomes.append(Stored(row["id"], row["conversation_id"], thread.contact_id, new=True))
+            known[key] = replace(outcomes[-1], new=False)
+        if rows:
+            await session.execute(insert(Message), list(rows.values()))
+        return outcomes
+
+    def _row(self, message: InboundMessage, key: bytes, thread: _Thread) -> dict[str, Any]:
+        seal = self._vault.person_key(thread.data_key).seal
+        meta = dict(message.meta)
+        if message.unreadable:
+            meta["unreadable"] = True
+        return {
+            "id": new_id(),
+            "conversation_id": thread.conversation_id,
+            "direction": "in",
+            "author": "person",
+            "kind": message.kind,
+            "dedupe_hash": key,
+            "text_sealed": seal(message.text, "message.text"),
+            "meta_sealed": seal(orjson.dumps(meta).decode(), "message.meta") if meta else None,
+            "state": "received",
+            "received_at": message.received_at,
+        }
+
+    async def _known(self, session: AsyncSession, keys: Sequence[bytes]) -> dict[bytes, Stored]:
+        """Which of these messages are here already."""
+        rows = await session.execute(
+            select(Message.dedupe_hash, Message.id, Message.conversation_id, Conversation.contact_id)
+            .join(Conversation, Conversation.id == Message.conversation_id)
+            .where(Message.dedupe_hash.in_(keys))
+        )
+        return {key: Stored(*ids, new=False) for key, *ids in rows if key is not None}
+
+    async def _threads(
+        self, session: AsyncSession, messages: Sequence[InboundMessage]
+    ) -> dict[tuple[str, str, str], _Thread]:
+        """The contact and open conversation of every sender; made where there is none."""
+        first = {_address(m): m for m in reversed(messages)}
+        hashes = {contact_hash(self._vault, *address): address for address in first}
+        found = await session.execute(
+            select(Contact.address_hash, Contact.id, Person.id, Person.data_key)
+            .join(Person, Person.id == Contact.person_id)
+            .where(Contact.address_hash.in_(list(hashes)))
+        )
+        threads = {hashes[h]: _Thread(contact_id, person_id, key) for h, contact_id, person_id, key in found}
+        by_contact = {t.contact_id: t for t in threads.values()}
+        if by_contact:
+            open_ones = await session.execute(
+                select(Conversation.contact_id, Conversation.id)
+                .where(Conversation.contact_id.in_(list(by_contact)), Conversation.state != "closed")
+                .order_by(Conversation.id)
+            )
+            for contact_id, conversation_id in open_ones:
+                by_contact[contact_id].conversation_id = conversation_id
+        await self._make_missing(session, first, hashes, threads)
+        return threads
+
+    async def _make_missing(
+        self,
+        session: AsyncSession,
+        first: dict[tuple[str, str, str], InboundMessage],
+        hashes: dict[bytes, tuple[str, str, str]],
+        threads: dict[tuple[str, str, str], _Thread],
+    ) -> None:
+        persons, contacts, conversations = [], [], []
+        for address_hash, address in hashes.items():
+            message = first[address]
+            thread = threads.get(address)
+            if thread is None:
+                wrapped = self._vault.new_person_key()
+                key = self._vault.person_key(wrapped)
+                thread = threads[address] = _Thread(new_id(), new_id(), wrapped)
+                persons.append(
+                    {
+                        "id": thread.person_id,
+                        "desk": self._desk,
+                        "data_key": wrapped,
+                        "created_at": message.received_at,
+                        "legal_hold": False,
+                    }
+                )
+                network = message.network_address
+                contacts.append(
+                    {
+                        "id": thread.contact_id,
+                        "person_id": thread.person_id,
+                        "channel": message.channel,
+                        "account": message.account,
+                        "address_hash": address_hash,
+                        "address_sealed": key.seal(message.sender, "contact.address"),
+                        "network_address_sealed": key.seal(network, "contact.network_address")
+                        if network
+                        else None,
+                        "followed": True,
+                        "created_at": message.received_at,
+                    }
+                )
+            if not thread.conversation_id:
+                thread.conversation_id = new_id()
+                conversations.append(
+                    {
+                        "id": thread.conversation_id,
+                        "desk": self._desk,
+                        "person_id": thread.person_id,
+                        "contact_id": thread.contact_id,
+                        "channel": message.channel,
+                        "account": message.account,
+                        "state": "bot",
+                        "risk": "none",
+                        "topic": "other",
+                        "category": "",
+                        "queue_rank": 0,
+                        "opened_at": message.received_at,
+                    }
+                )
+        for table, rows in ((Person, persons), (Contact, contacts), (Conversation, conversations)):
+            if rows:
+                await session.execute(insert(table), rows)
+
+
+def _address(message: InboundMessage) -> tuple[str, str, str]:
+    return message.channel, message.account, message.sender
+
+
+def _by_lane(stored: Iterable[tuple[InboundMessage, Stored]]) -> tuple[list[int], list[int]]:
+    """Conversations to ring for, urgent first. The fallback lexicon is quick enough to sort the bells by."""
+    urgent: list[int] = []
+    usual: list[int] = []
+    for message, outcome in stored:
+        if outcome.new:
+            (urgent if fallback.judge(message.text) else usual).append(outcome.conversation_id)
+    return urgent, usual

@@ -1,0 +1,476 @@
+"""Third station, and the heart: what happens to every message once it is stored.
+
+    bell -> load what the conversation has not answered -> understand -> handlers -> carry out -> one commit
+
+One conversation at a time and in order, many conversations side by side, the results of many in one commit. Reading, thinking and
+writing are apart: no network call and no thinking inside a transaction. A turn's effects happen once: the writing transaction
+looks again whether the message is still `received`.
+
+Promise 4: every message is judged for risk, whoever has the conversation. Promise 7: every message ends answered, queued or
+escalated; one that cannot be carried out three times goes to a human with a holding text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot import outbox
+from bot.brain import Brain, Question, Thought
+from bot.channels import Button, StorageUnavailable
+from bot.desk_view import DeskNow
+from bot.events import News
+from bot.outbox import Draft
+from bot.queue import Bell, Queue
+from bot.shell import Shell
+from escalation import conversations, episodes, people, risk, satisfaction
+from escalation.policy import Policy
+from escalation.privacy import DataKey, Unreadable
+from escalation.tables import Conversation, Episode, Message, Person
+from handlers import respond
+from handlers import turn as handler
+from handlers.templates import Templates
+from nlu.understanding import Risk, Understanding, higher, risk_rank
+
+log = structlog.get_logger(__name__)
+
+_HISTORY = 8  # older messages of the person that understanding sees
+_TRIES = 3  # then a human gets the message as it is
+_PARALLEL = 3  # batches thought about or written at the same time
+
+
+@dataclass(slots=True)
+class _Inbound:
+    """One message to handle, opened for reading."""
+
+    id: int
+    text: str
+    kind: str
+    meta: dict[str, Any]
+    received_at: datetime
+    thought: Thought | None = None
+
+
+@dataclass(slots=True)
+class _Work:
+    """One conversation's unfinished messages, in order."""
+
+    conversation_id: int
+    key: DataKey
+    memory: dict[str, Any]
+    channel: str
+    with_human: bool
+    messages: list[_Inbound] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Effects:
+    """What the commit made, to be told to screens and sender afterwards."""
+
+    finished: list[int] = field(default_factory=list)
+    replied: set[int] = field(default_factory=set)
+    alerted: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Pipeline:
+    """Takes bells from the queue and handles the conversations behind them."""
+
+    def __init__(self, shell: Shell, queue: Queue, brain: Brain, policy: Policy, desk: DeskNow) -> None:
+        self._shell = shell
+        self._queue = queue
+        self._brain = brain
+        self._policy = policy
+        self._desk = desk
+        self.texts = Templates()
+        self._running: set[asyncio.Task[None]] = set()
+        self._tries: defaultdict[int, int] = defaultdict(int)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="pipeline")
+
+    async def close(self) -> None:
+        """Stop taking bells; finish what is in hand."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._running:
+            await asyncio.wait(self._running, timeout=5)
+
+    async def _run(self) -> None:
+        room = asyncio.Semaphore(_PARALLEL)
+        async for bells in self._queue.listen():
+            # An urgent batch does not wait for a place behind usual ones.
+            if not bells[0].urgent:
+                await room.acquire()
+            task = asyncio.create_task(self._handle_and_report(bells))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+            if not bells[0].urgent:
+                task.add_done_callback(lambda _: room.release())
+
+    async def _handle_and_report(self, bells: Sequence[Bell]) -> None:
+        try:
+            await self.handle([b.conversation_id for b in bells], urgent=bells[0].urgent)
+        except StorageUnavailable:
+            await asyncio.sleep(0.2)  # nothing was lost: the messages are stored, the sweep rings again
+        except Exception:
+            log.exception("pipeline.failed", conversations=len(bells))
+        finally:
+            await self._queue.done(bells)
+
+    async def handle(self, conversation_ids: Sequence[int], *, urgent: bool = False) -> None:
+        """Handle every unfinished message of these conversations."""
+        works = await self._load(conversation_ids)
+        if not works:
+            return
+        await self._think(works)
+        try:
+            effects = await self._shell.storage.write(
+                lambda session: self._carry_out(session, works), urgent=urgent
+            )
+        except StorageUnavailable:
+            raise
+        except Exception as error:
+            await self._one_by_one(works, error, urgent=urgent)
+            return
+        self._tell(effects)
+
+    async def _one_by_one(self, works: Sequence[_Work], error: Exception, *, urgent: bool) -> None:
+        """Something in the batch failed: each conversation alone, so that one bad message harms nobody else."""
+        if len(works) > 1:
+            for work in works:
+                await self.handle([work.conversation_id], urgent=urgent)
+            return
+        (work,) = works
+        first = work.messages[0].id
+        self._tries[first] += 1
+        # The type and place of the failure, never its text: an exception may quote the words.
+        log.error(
+            "pipeline.turn_failed", error=type(error).__name__, tries=self._tries[first], message_id=first
+        )
+        if self._tries[first] >= _TRIES:
+            self._tell(await self._shell.storage.write(lambda s: self._give_to_human(s, work), urgent=True))
+            self._tries.pop(first, None)
+        else:
+            await self._queue.ring([work.conversation_id], urgent=urgent)
+
+    # --- load ---------------------------------------------------------------------------------------------------------
+
+    async def _load(self, conversation_ids: Sequence[int]) -> list[_Work]:
+        async with self._shell.storage.read() as session:
+            rows = await session.execute(
+                select(
+                    Message.id,
+                    Message.text_sealed,
+                    Message.meta_sealed,
+                    Message.kind,
+                    Message.received_at,
+                    Conversation.id,
+                    Conversation.memory_sealed,
+                    Conversation.channel,
+                    Conversation.state,
+                    Person.data_key,
+                )
+                .join(Conversation, Conversation.id == Message.conversation_id)
+                .join(Person, Person.id == Conversation.person_id)
+                .where(Message.conversation_id.in_(conversation_ids), Message.state == "received")
+                .order_by(Message.id)
+            )
+            works: dict[int, _Work] = {}
+            for (
+                message_id,
+                text,
+                meta,
+                kind,
+                received_at,
+                conversation_id,
+                memory,
+                channel,
+                state,
+                data_key,
+            ) in rows:
+                if data_key is None:
+                    continue  # erased between storing and now: nothing can be read, the sweep closes it
+                key = self._shell.vault.person_key(data_key)
+                work = works.get(conversation_id)
+                if work is None:
+                    recalled = conversations.recall(key, memory)
+                    work = works[conversation_id] = _Work(
+                        conversation_id, key, recalled, channel, state == "human"
+                    )
+                work.messages.append(_opened(key, message_id, text, meta, kind, received_at))
+            return list(works.values())
+
+    # --- understand ---------------------------------------------------------------------------------------------------
+
+    async def _think(self, works: Sequence[_Work]) -> None:
+        """One request for the whole batch; each message sees the ones before it, those of the same batch too."""
+        asked: list[_Inbound] = []
+        questions: list[Question] = []
+        for work in works:
+            history = list(work.memory.get("recent", ()))
+            for message in work.messages:
+                if not message.text.strip():
+                    continue
+                asked.append(message)
+                questions.append(
+                    Question(
+                        text=_meant(message.text, work.memory),
+                        history=history[-_HISTORY:],
+                        channel="sms" if work.channel == "sms" else "web",
+                        last_entry=str(work.memory.get("last_entry", "")),
+                        answer=not work.with_human and "command" not in message.meta,
+                    )
+                )
+                history.append(message.text)
+        if questions:
+            for message, thought in zip(asked, await self._brain.think(questions), strict=True):
+                message.thought = thought
+
+    # --- carry out ----------------------------------------------------------------------------------------------------
+
+    async def _carry_out(self, session: AsyncSession, works: Sequence[_Work]) -> _Effects:
+        effects = _Effects()
+        ids = [m.id for w in works for m in w.messages]
+        locked = await conversations.locked_many(session, [w.conversation_id for w in works])
+        still = {
+            m.id: m
+            for m in await session.scalars(
+                select(Message).where(Message.id.in_(ids), Message.state == "received")
+            )
+        }
+        view = await self._desk.view(session, self._shell.clock())
+        for work in works:
+            conversation = locked[work.conversation_id]
+            for inbound in work.messages:
+                if inbound.id in still:
+                    await self._one_turn(
+                        session, conversation, work, inbound, still[inbound.id], view, effects
+                    )
+        return effects
+
+    async def _one_turn(
+        self,
+        session: AsyncSession,
+        conversation: Conversation,
+        work: _Work,
+        inbound: _Inbound,
+        row: Message,
+        view: handler.DeskView,
+        effects: _Effects,
+    ) -> None:
+        now = self._shell.clock()
+        turn = await self._turn(session, conversation, work, inbound, view, now)
+        outcome = respond(turn, self.texts)
+        conversation.risk = turn.risk
+        _note_arrival(conversation, inbound, turn)
+        state = await self._act(session, conversation, outcome, turn, now, effects)
+        await self._reply(session, conversation, work, row, outcome, now)
+        if outcome.replies:
+            effects.replied.add(conversation.id)
+        if any(r.kind == "safety" for r in outcome.replies):
+            await episodes.safety_sent(session, conversation, now)
+        row.state = state
+        row.finished_at = now
+        row.risk = turn.understanding.risk
+        seal = work.key.seal
+        row.understanding_sealed = seal(
+            orjson.dumps(asdict(turn.understanding)).decode(), "message.understanding"
+        )
+        work.memory = dict(outcome.memory)
+        if inbound.text.strip():
+            recent = [*work.memory.get("recent", ()), inbound.text[:2000]]
+            work.memory["recent"] = recent[-_HISTORY:]
+        conversation.memory_sealed = conversations.remember(work.key, work.memory)
+        effects.finished.append(row.id)
+
+    async def _turn(
+        self,
+        session: AsyncSession,
+        conversation: Conversation,
+        work: _Work,
+        inbound: _Inbound,
+        view: handler.DeskView,
+        now: datetime,
+    ) -> handler.Turn:
+        unreadable = bool(inbound.meta.get("unreadable"))
+        thought = inbound.thought or Thought(_silent(unreadable=unreadable))
+        understood = thought.understanding
+        if unreadable and risk_rank(understood.risk) < risk_rank("medium"):
+            understood = replace(understood, risk="medium")
+        episode = await session.get(Episode, conversation.episode_id) if conversation.episode_id else None
+        level = risk.level_after(
+            conversation.risk,
+            understood,
+            assessed=episode.assessed_level if episode else None,
+            since=now - conversation.last_inbound_at if conversation.last_inbound_at else None,
+        )
+        kinds = tuple(dict.fromkeys((*understood.kinds, *(episode.kinds if episode else ()))))
+        return handler.Turn(
+            text=inbound.text,
+            kind=inbound.kind,
+            channel=conversation.channel,
+            understanding=understood,
+            answer=thought.answer,
+            state=conversation.state,  # type: ignore[arg-type]
+            risk_before=conversation.risk,
+            risk=level,
+            kinds=kinds,
+            desk=view,
+            now=now,
+            episode_open=episode is not None,
+            safety_sent=episode is not None and episode.safety_sent_at is not None,
+            human_is_answering=conversation.state == "human" and conversation.owner_id is not None,
+            first_message=conversation.last_inbound_at is None,
+            unreadable=unreadable and not inbound.text.strip(),
+            understanding_failed=thought.failed,
+            memory=work.memory,
+            command=str(inbound.meta.get("command", "")),
+        )
+
+    async def _act(
+        self,
+        session: AsyncSession,
+        conversation: Conversation,
+        outcome: handler.Outcome,
+        turn: handler.Turn,
+        now: datetime,
+        effects: _Effects,
+    ) -> str:
+        """Carry out the actions; returns the state in which the message ends."""
+        state = "queued" if turn.human_is_answering or conversation.state == "queued" else "answered"
+        for action in outcome.actions:
+            match action:
+                case handler.Raise(level, kinds):
+                    conversation.risk = higher(conversation.risk, level)
+                    raised = await episodes.raise_risk(
+                        session, conversation, level=level, kinds=kinds, now=now, policy=self._policy
+                    )
+                    effects.alerted.append((conversation.id, raised.alert.id))
+                    state = "escalated"
+                case handler.Queue(reason):
+                    await conversations.to_queue(session, conversation, reason=reason, now=now)
+                    state = "escalated" if state == "escalated" else "queued"
+                case handler.Helped(entry_id, helped):
+                    await satisfaction.entry(session, conversation, entry_id, helped=helped, now=now)
+                case handler.StopProactive():
+                    await people.stop_proactive(session, conversation.person_id, now)
+        return state
+
+    async def _reply(
+        self,
+        session: AsyncSession,
+        conversation: Conversation,
+        work: _Work,
+        row: Message,
+        outcome: handler.Outcome,
+        now: datetime,
+    ) -> None:
+        for lane, replies in _lanes(outcome.replies):
+            await outbox.write(
+                session,
+                self._shell.vault,
+                conversation,
+                [Draft(r.text, [Button(b.label, b.value) for b in r.buttons], r.source) for r in replies],
+                lane=lane,
+                now=now,
+                reply_to=row,
+                hold=self._shell.outbox.hold(conversation),
+                key=work.key,
+            )
+
+    async def _give_to_human(self, session: AsyncSession, work: _Work) -> _Effects:
+        """The last resort of promise 7: no handler, only the queue and a holding text."""
+        now = self._shell.clock()
+        effects = _Effects()
+        conversation = await conversations.locked(session, work.conversation_id)
+        view = await self._desk.view(session, now)
+        filled = Templates().fill("holding.failed", view)
+        for inbound in work.messages:
+            row = await session.get_one(Message, inbound.id)
+            if row.state != "received":
+                continue
+            judged = inbound.thought.understanding.risk if inbound.thought else "medium"
+            level: Risk = higher("medium", judged)
+            conversation.risk = higher(conversation.risk, level)
+            if risk_rank(level) >= risk_rank("high"):
+                raised = await episodes.raise_risk(
+                    session, conversation, level=level, kinds=(), now=now, policy=self._policy
+                )
+                effects.alerted.append((conversation.id, raised.alert.id))
+            else:
+                await conversations.to_queue(session, conversation, reason="turn_failed", now=now)
+            row.state, row.finished_at, row.risk = "escalated", now, level
+            effects.finished.append(row.id)
+        if effects.finished:
+            draft = Draft(filled.text, template=filled.source)
+            await outbox.write(session, self._shell.vault, conversation, [draft], lane=outbox.CRISIS, now=now)
+            effects.replied.add(conversation.id)
+        return effects
+
+    def _tell(self, effects: _Effects) -> None:
+        bus = self._shell.bus
+        for message_id in effects.finished:
+            bus.publish(News("finished", extra={"message_id": message_id}))
+        for conversation_id, alert_id in effects.alerted:
+            bus.publish(News("alert", conversation_id, {"alert_id": str(alert_id)}))
+        for conversation_id in effects.replied:
+            self._shell.outbox.ring(conversation_id)
+
+
+def _opened(
+    key: DataKey, message_id: int, text: bytes | None, meta: bytes | None, kind: str, at: datetime
+) -> _Inbound:
+    words, more = "", {}
+    with contextlib.suppress(Unreadable):
+        words = key.open(text, "message.text") if text else ""
+        more = orjson.loads(key.open(meta, "message.meta")) if meta else {}
+        return _Inbound(message_id, words, kind, more, at)
+    # A damaged row is something no machine can read: a human looks.
+    return _Inbound(message_id, "", kind, {"unreadable": True}, at)
+
+
+def _meant(text: str, memory: dict[str, Any]) -> str:
+    """A bare number after a choice of titles means that title."""
+    choices = memory.get("choices") or ()
+    number = text.strip().rstrip(".。、")
+    if number.isdecimal() and 1 <= int(number) <= len(choices):
+        return str(choices[int(number) - 1])
+    return text
+
+
+def _silent(*, unreadable: bool) -> Understanding:
+    """What is known of a message without words."""
+    return Understanding(
+        topic="other", risk="medium" if unreadable else "none", risk_score=0.3 if unreadable else 0.0
+    )
+
+
+def _note_arrival(conversation: Conversation, inbound: _Inbound, turn: handler.Turn) -> None:
+    conversation.last_inbound_at = inbound.received_at
+    if turn.understanding.topic != "other":
+        conversation.topic = turn.understanding.topic
+    if turn.understanding.category and not conversation.category:
+        conversation.category = turn.understanding.category
+    if conversation.state in ("queued", "human") and conversation.waiting_since is None:
+        conversation.waiting_since = inbound.received_at
+
+
+def _lanes(replies: Iterable[handler.Reply]) -> list[tuple[int, list[handler.Reply]]]:
+    """Replies that belong together stay in order: if one is a safety text, all of the turn go in the crisis lane."""
+    all_of_them = list(replies)
+    if not all_of_them:
+        return []
+    urgent = any(r.kind in ("safety", "staged") for r in all_of_them)
+    return [(outbox.CRISIS if urgent else outbox.BOT, all_of_them)]
