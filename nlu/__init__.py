@@ -1,0 +1,43 @@
+"""Understanding: what does a message mean, and how much danger is in it. Called by bot/pipeline.py for every message.
+
+    understand(text, history) -> Understanding     the engine: normaliser, phrases with scope, model, context
+    fallback.judge(text)      -> Understanding | None   the separate lexicon of promise 4, when the engine has failed
+    classify.classify_lines(lines)                 the same over JSON lines, for `qingting classify`
+
+No I/O but its own files. Nothing in this room keeps, logs or raises a message's text.
+"""
+
+from .engine import Engine, understand
+from .understanding import (
+    INTENTS,
+    KINDS,
+    RISKS,
+    TOPICS,
+    About,
+    Intent,
+    Kind,
+    Risk,
+    Span,
+    Topic,
+    Understanding,
+    higher,
+    risk_rank,
+)
+
+__all__ = [
+    "INTENTS",
+    "KINDS",
+    "RISKS",
+    "TOPICS",
+    "About",
+    "Engine",
+    "Intent",
+    "Kind",
+    "Risk",
+    "Span",
+    "Topic",
+    "Understanding",
+    "higher",
+    "risk_rank",
+    "understand",
+]
