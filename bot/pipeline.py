@@ -13,7 +13,6 @@ escalated; one that cannot be carried out three times goes to a human with a hol
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -35,7 +34,7 @@ from bot.queue import Bell, Queue
 from bot.shell import Shell
 from escalation import conversations, episodes, people, risk, satisfaction
 from escalation.policy import Policy
-from escalation.privacy import DataKey, Unreadable
+from escalation.privacy import DataKey
 from escalation.tables import Conversation, Episode, Message, Person
 from handlers import respond
 from handlers import turn as handler
@@ -170,46 +169,24 @@ class Pipeline:
     async def _load(self, conversation_ids: Sequence[int]) -> list[_Work]:
         async with self._shell.storage.read() as session:
             rows = await session.execute(
-                select(
-                    Message.id,
-                    Message.text_sealed,
-                    Message.meta_sealed,
-                    Message.kind,
-                    Message.received_at,
-                    Conversation.id,
-                    Conversation.memory_sealed,
-                    Conversation.channel,
-                    Conversation.state,
-                    Person.data_key,
-                )
+                select(Message, Conversation, Person.data_key)
                 .join(Conversation, Conversation.id == Message.conversation_id)
                 .join(Person, Person.id == Conversation.person_id)
                 .where(Message.conversation_id.in_(conversation_ids), Message.state == "received")
                 .order_by(Message.id)
             )
             works: dict[int, _Work] = {}
-            for (
-                message_id,
-                text,
-                meta,
-                kind,
-                received_at,
-                conversation_id,
-                memory,
-                channel,
-                state,
-                data_key,
-            ) in rows:
+            for message, conversation, data_key in rows:
                 if data_key is None:
-                    continue  # erased between storing and now: nothing can be read, the sweep closes it
-                key = self._shell.vault.person_key(data_key)
-                work = works.get(conversation_id)
+                    continue  # erased between storing and now: nothing can be read any more
+                work = works.get(conversation.id)
                 if work is None:
-                    recalled = conversations.recall(key, memory)
-                    work = works[conversation_id] = _Work(
-                        conversation_id, key, recalled, channel, state == "human"
-                    )
-                work.messages.append(_opened(key, message_id, text, meta, kind, received_at))
+                    key = self._shell.vault.person_key(data_key)
+                    memory = conversations.recall(key, conversation)
+                    with_human = conversation.state == "human"
+                    work = _Work(conversation.id, key, memory, conversation.channel, with_human)
+                    works[conversation.id] = work
+                work.messages.append(_opened(work.key, message))
             return list(works.values())
 
     # --- understand ---------------------------------------------------------------------------------------------------
@@ -243,7 +220,15 @@ class Pipeline:
     async def _carry_out(self, session: AsyncSession, works: Sequence[_Work]) -> _Effects:
         effects = _Effects()
         ids = [m.id for w in works for m in w.messages]
-        locked = await conversations.locked_many(session, [w.conversation_id for w in works])
+        locked = {
+            c.id: c
+            for c in await session.scalars(
+                select(Conversation)
+                .where(Conversation.id.in_([w.conversation_id for w in works]))
+                .order_by(Conversation.id)  # everybody locks in the same order
+                .with_for_update()
+            )
+        }
         still = {
             m.id: m
             for m in await session.scalars(
@@ -292,7 +277,7 @@ class Pipeline:
         if inbound.text.strip():
             recent = [*work.memory.get("recent", ()), inbound.text[:2000]]
             work.memory["recent"] = recent[-_HISTORY:]
-        conversation.memory_sealed = conversations.remember(work.key, work.memory)
+        conversations.remember(work.key, conversation, work.memory)
         effects.finished.append(row.id)
 
     async def _turn(
@@ -314,7 +299,7 @@ class Pipeline:
             conversation.risk,
             understood,
             assessed=episode.assessed_level if episode else None,
-            since=now - conversation.last_inbound_at if conversation.last_inbound_at else None,
+            minutes_since_last=_minutes(conversation.last_inbound_at, now),
         )
         kinds = tuple(dict.fromkeys((*understood.kinds, *(episode.kinds if episode else ()))))
         return handler.Turn(
@@ -429,16 +414,16 @@ class Pipeline:
             self._shell.outbox.ring(conversation_id)
 
 
-def _opened(
-    key: DataKey, message_id: int, text: bytes | None, meta: bytes | None, kind: str, at: datetime
-) -> _Inbound:
-    words, more = "", {}
-    with contextlib.suppress(Unreadable):
-        words = key.open(text, "message.text") if text else ""
-        more = orjson.loads(key.open(meta, "message.meta")) if meta else {}
-        return _Inbound(message_id, words, kind, more, at)
-    # A damaged row is something no machine can read: a human looks.
-    return _Inbound(message_id, "", kind, {"unreadable": True}, at)
+def _opened(key: DataKey, row: Message) -> _Inbound:
+    line = conversations.open_line(key, row)
+    meta = dict(line.meta)
+    if line.text is None and row.text_sealed is not None:
+        meta["unreadable"] = True  # a damaged row is something no machine can read: a human looks
+    return _Inbound(row.id, line.text or "", row.kind, meta, row.received_at)
+
+
+def _minutes(before: datetime | None, now: datetime) -> float | None:
+    return None if before is None else (now - before).total_seconds() / 60
 
 
 def _meant(text: str, memory: dict[str, Any]) -> str:
@@ -458,13 +443,11 @@ def _silent(*, unreadable: bool) -> Understanding:
 
 
 def _note_arrival(conversation: Conversation, inbound: _Inbound, turn: handler.Turn) -> None:
-    conversation.last_inbound_at = inbound.received_at
+    conversations.heard(conversation, inbound.received_at)
     if turn.understanding.topic != "other":
         conversation.topic = turn.understanding.topic
     if turn.understanding.category and not conversation.category:
         conversation.category = turn.understanding.category
-    if conversation.state in ("queued", "human") and conversation.waiting_since is None:
-        conversation.waiting_since = inbound.received_at
 
 
 def _lanes(replies: Iterable[handler.Reply]) -> list[tuple[int, list[handler.Reply]]]:
