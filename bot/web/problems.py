@@ -1,0 +1,107 @@
+"""How a request is refused: one exception, one JSON shape, words that say what happened, what was kept, what to do.
+
+    {"error": "taken", "message": "这个会话已由张老师接手。", …}
+
+Nothing a person or a counsellor wrote is ever repeated in a refusal or in the log of one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
+
+
+class Refused(Exception):
+    """The request is not carried out. `error` is a code for programs, `message` Chinese for people, `more` goes beside them."""
+
+    def __init__(self, status: int, error: str, message: str, **more: Any) -> None:
+        super().__init__(error)
+        self.status = status
+        self.error = error
+        self.message = message
+        self.more = more
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"error": self.error, "message": self.message, **self.more}
+
+
+def not_found(message: str = "没有找到。它可能已被删除，或者地址有误。") -> Refused:
+    return Refused(404, "not_found", message)
+
+
+def forbidden(message: str = "您的角色不能做这件事。") -> Refused:
+    return Refused(403, "forbidden", message)
+
+
+def conflict(message: str, current: Any = None, *, error: str = "conflict", **more: Any) -> Refused:
+    """Somebody else was first (promise 11). `current` is the state as it is now."""
+    return Refused(409, error, message, current=current, **more)
+
+
+def invalid(field: str, message: str) -> Refused:
+    """One field is wrong."""
+    return Refused(
+        400, "invalid", f"请求内容有误：{field}：{message}", fields=[{"field": field, "message": message}]
+    )
+
+
+def from_validation(error: ValidationError) -> Refused:
+    """A 400 that names each wrong field in Chinese, never its value."""
+    fields = [
+        {"field": _place(e["loc"]), "message": _explain(e["type"], e.get("ctx") or {})}
+        for e in error.errors(include_input=False, include_url=False)
+    ]
+    told = "；".join(f"{f['field']}：{f['message']}" for f in fields[:5])
+    return Refused(400, "invalid", f"请求内容有误：{told}", fields=fields)
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """Where the fault is. A name that is not like one of ours could be somebody's words, so it is not repeated."""
+    parts = [str(p) if isinstance(p, int) or _PLAIN_NAME.fullmatch(p) else "（未知字段）" for p in loc]
+    return ".".join(parts) or "内容"
+
+
+def _explain(kind: str, ctx: dict[str, Any]) -> str:
+    match kind:
+        case "missing":
+            return "缺少这个字段"
+        case "extra_forbidden":
+            return "没有这个字段"
+        case "string_type":
+            return "应为文字"
+        case "string_too_short":
+            return f"至少 {ctx['min_length']} 个字" if ctx.get("min_length", 0) > 1 else "不能为空"
+        case "string_too_long":
+            return f"最多 {ctx['max_length']} 个字"
+        case "string_pattern_mismatch":
+            return "格式不对"
+        case "literal_error":
+            return f"只能是 {ctx['expected']} 之一".replace(" or ", "、").replace("'", "")
+        case "bool_type" | "bool_parsing":
+            return "应为 true 或 false"
+        case "int_type" | "int_parsing" | "int_from_float":
+            return "应为整数"
+        case "greater_than_equal":
+            return f"不能小于 {ctx['ge']}"
+        case "less_than_equal":
+            return f"不能大于 {ctx['le']}"
+        case "too_long":
+            return f"最多 {ctx.get('max_length')} 项"
+        case "too_short":
+            return f"至少 {ctx.get('min_length')} 项"
+        case "list_type":
+            return "应为列表"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return "应为 JSON 对象"
+        case "not_text":
+            return "含有不能保存的字符（NUL 或不成对的代理字符）"
+        case "not_id":
+            return "应为编号（数字组成的文字）"
+        case "not_moment":
+            return "应为带时区的 ISO 8601 时间"
+        case _:
+            return "值不对"
