@@ -107,7 +107,12 @@ class Conversation(Base):
     waiting_since: Mapped[
         datetime | None
     ]  # first unanswered message of the person while queued or with a human
-    owner_gone_since: Mapped[datetime | None]  # the owner's screen went away (promise 6)
+    owner_since: Mapped[
+        datetime | None
+    ]  # when the present owner took it: silence counts from then at the earliest
+    unjudged_since: Mapped[
+        datetime | None
+    ]  # holds what no machine could judge, and rings if nobody looks (promise 4)
     closed_at: Mapped[datetime | None]
     memory_sealed: Mapped[
         bytes | None
@@ -169,9 +174,13 @@ class Episode(Base):
     level: Mapped[Risk]
     kinds: Mapped[list[Any]]
     opened_at: Mapped[datetime]
+    risen_at: Mapped[datetime]  # when the level last rose
     assessed_level: Mapped[Risk | None]  # a counsellor's assessment …
     assessed_upto: Mapped[int | None]  # … which covers messages up to this id
     safety_sent_at: Mapped[datetime | None]
+    safety_due_at: Mapped[
+        datetime | None
+    ]  # risen under a human: the safety text goes out then if nobody writes
     ended_at: Mapped[datetime | None]
     end_reason: Mapped[str | None]
 
@@ -189,12 +198,13 @@ class Alert(Base):
     reason: Mapped[str]  # episode, unread, owner_gone, risen, understanding_down
     level: Mapped[Risk]
     state: Mapped[str]
-    rung: Mapped[int] = mapped_column(
-        default=0
-    )  # 0 duty counsellor, 1 backup, 2 supervisor, 3 fallback telephone
-    rounds: Mapped[int] = mapped_column(default=0)  # times the whole ladder was climbed
+    # The highest rung that has rung: 0 duty counsellor, 1 backup, 2 supervisor, 3 fallback telephone
+    rung: Mapped[int] = mapped_column(default=0)
+    from_rung: Mapped[int] = mapped_column(default=0)  # at `next_at` the rungs from here …
+    next_rung: Mapped[int] = mapped_column(default=0)  # … to here ring
+    rounds: Mapped[int] = mapped_column(default=0)  # times the top was reached
     started_at: Mapped[datetime]
-    next_at: Mapped[datetime | None]  # when the next rung is due
+    next_at: Mapped[datetime | None]
     acknowledged_by: Mapped[int | None]
     acknowledged_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
@@ -208,7 +218,9 @@ class AlertEvent(Base):
     id: Mapped[int] = mapped_column(primary_key=True, default=new_id)
     alert_id: Mapped[int] = mapped_column(_to("alert.id"), index=True)
     at: Mapped[datetime]
-    what: Mapped[str]  # started, raised, rung, skipped, delivered, failed, acknowledged, resumed, ended
+    what: Mapped[
+        str
+    ]  # started, raised, rung, skipped, fallback_missing, delivered, failed, acknowledged, resumed, ended
     rung: Mapped[int | None]
     staff_id: Mapped[int | None]
     means: Mapped[str | None]  # screen, webhook:<name>, telephone
@@ -238,6 +250,7 @@ class Case(Base):
     opened_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
     closed_by: Mapped[int | None]
+    mandatory_report_at: Mapped[datetime | None]  # 强制报告 made or owed: holds back erasure
     version: Mapped[int] = mapped_column(default=1)
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 (SQLAlchemy reads it off the class)
 
@@ -375,13 +388,14 @@ class Shift(Base):
 
 
 class Screen(Base):
-    """An open workbench. `seen_at` is refreshed while it lives; older than 60 s means gone."""
+    """A workbench. `seen_at` is refreshed while it lives; closed, or not seen for 60 s, means gone."""
 
     __tablename__ = "screen"
     id: Mapped[int] = mapped_column(primary_key=True, default=new_id)
     staff_id: Mapped[int] = mapped_column(_to("staff.id"), index=True)
     opened_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
 
 
 class Record(Base):
@@ -413,7 +427,7 @@ class Erasure(Base):
     approved_by: Mapped[int | None]
     decided_at: Mapped[datetime | None]
     state: Mapped[str]  # requested, held, refused, done
-    held_by: Mapped[str | None]  # open_high_case, mandatory_report, rescue, legal_hold
+    held_by: Mapped[str | None]  # open_high_case, mandatory_report, rescue, legal_hold, unfinished
 
 
 class TemplateText(Base):

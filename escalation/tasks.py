@@ -1,0 +1,103 @@
+"""Owned, timed work that is not a conversation: cannot reach somebody, an unmapped template, an erasure to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from escalation.policy import grave
+from escalation.tables import Task
+from nlu.understanding import Risk, higher
+
+KINDS: Final[dict[str, str]] = {
+    "cannot_reach": "联系不上来访者",
+    "unknown_delivery": "消息是否送达不明",
+    "unmapped_template": "短信模板未登记",
+    "clock_warning": "时钟可能不准",
+    "erasure": "删除请求待审批",
+    "nuisance_review": "骚扰标记待确认",
+    "ask_safe_contact": "询问安全联系方式",
+    "sweep": "补救未处理的消息",
+}
+_DUE_IN: Final[dict[str, timedelta]] = {
+    "critical": timedelta(minutes=15),
+    "high": timedelta(hours=1),
+    "medium": timedelta(hours=24),
+    "low": timedelta(days=3),
+    "none": timedelta(days=3),
+}
+
+
+async def open_task(
+    session: AsyncSession,
+    kind: str,
+    *,
+    now: datetime,
+    conversation_id: int | None = None,
+    owner_id: int | None = None,
+    role: str = "counsellor",
+    level: Risk = "none",
+    detail: str = "",
+    due_at: datetime | None = None,
+) -> Task:
+    """Open a task, or raise the open one of the same kind, conversation and detail: one duty is one task.
+
+    Work on high or critical is a supervisor's (promise 7). `detail` is a code. Due by level unless `due_at` is given.
+    """
+    role = "supervisor" if grave(level) else role
+    due_at = due_at or now + _DUE_IN[level]
+    await session.flush()
+    found = await session.scalar(
+        select(Task)
+        .where(
+            Task.kind == kind,
+            Task.state == "open",
+            Task.detail == detail,
+            Task.conversation_id.is_(None)
+            if conversation_id is None
+            else Task.conversation_id == conversation_id,
+        )
+        .limit(1)
+    )
+    if found is not None:
+        found.level = higher(found.level, level)
+        found.role = "supervisor" if grave(found.level) else found.role
+        found.due_at = min(found.due_at, due_at)
+        return found
+    task = Task(
+        kind=kind,
+        conversation_id=conversation_id,
+        owner_id=owner_id,
+        role=role,
+        level=level,
+        detail=detail,
+        state="open",
+        created_at=now,
+        due_at=due_at,
+    )
+    session.add(task)
+    await session.flush()
+    return task
+
+
+async def done(session: AsyncSession, task_id: int, staff_id: int, now: datetime) -> Task | None:
+    """Mark a task done; None when there is no such task. Done twice stays as first done."""
+    task = await session.get(Task, task_id)
+    if task is not None and task.state == "open":
+        task.state, task.done_at, task.done_by = "done", now, staff_id
+        await session.flush()
+    return task
+
+
+async def listed(
+    session: AsyncSession, *, state: str = "open", roles: Sequence[str] = (), limit: int = 200
+) -> Sequence[Task]:
+    """Tasks by when they are due; only those on the lists of `roles` when given."""
+    query = select(Task).where(Task.state == state).order_by(Task.due_at, Task.id).limit(limit)
+    if roles:
+        query = query.where(Task.role.in_(roles))
+    return (await session.scalars(query)).all()
