@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
-from sqlalchemy import select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.channels import Button, Channel, OutboundMessage
@@ -26,6 +26,8 @@ from escalation.privacy import DataKey, Vault
 from escalation.tables import Contact, Conversation, Message, Person
 
 CRISIS, HUMAN, BOT, PROACTIVE = 0, 1, 2, 3
+# WeChat's codes for "window closed" and "quota spent": the person's next message opens both again.
+WAITS_FOR_PERSON = ("45015", "45047")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,11 @@ class OutboxService:
         async with self._storage.read() as session:
             rows = await session.scalars(
                 select(Delivery)
-                .where(Delivery.reply_to == message_id, Delivery.via == "passive")
+                .where(
+                    Delivery.reply_to == message_id,
+                    Delivery.via == "passive",
+                    Delivery.state != "pending",  # recovered after a crash: to be claimed anew
+                )
                 .order_by(Delivery.id)
             )
             return await outbound(session, self._vault, list(rows))
@@ -245,7 +251,18 @@ class OutboxService:
         waiting = list(
             await session.scalars(
                 select(Delivery)
-                .where(Delivery.contact_id == contact_id, Delivery.state == "pending")
+                .where(
+                    Delivery.contact_id == contact_id,
+                    or_(
+                        Delivery.state == "pending",
+                        # A human's words that had no quota left: the person has written again, now they can go.
+                        and_(
+                            Delivery.state == "failed",
+                            Delivery.lane == HUMAN,
+                            Delivery.error.in_(WAITS_FOR_PERSON),
+                        ),
+                    ),
+                )
                 .order_by(Delivery.id)
                 .with_for_update(skip_locked=True)
             )

@@ -217,9 +217,9 @@ class WechatApi:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             failed = SendFailed("connect", retry=True, retry_after=2)
         except (TimeoutError, aiohttp.ClientError):
-            failed = SendFailed("unanswered", retry=repeatable, maybe_sent=not repeatable, retry_after=2)
+            failed = SendFailed("unanswered", retry=True, maybe_sent=not repeatable, retry_after=2)
         except ValueError:  # not JSON
-            failed = SendFailed("answer_unreadable", retry=repeatable, maybe_sent=not repeatable)
+            failed = SendFailed("answer_unreadable", retry=True, maybe_sent=not repeatable)
         raise failed  # out here, so that no exception holding the URL becomes its context
 
 

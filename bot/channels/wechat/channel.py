@@ -67,7 +67,13 @@ class WechatChannel:
                 if (
                     n > 0
                 ):  # the person has the beginning: whether to say it all again is the sender's rule for that
-                    raise SendFailed(failed.code, maybe_sent=True, cannot_reach=failed.cannot_reach) from None
+                    raise SendFailed(
+                        failed.code,
+                        retry=failed.retry,
+                        maybe_sent=True,
+                        retry_after=failed.retry_after,
+                        cannot_reach=failed.cannot_reach,
+                    ) from None
                 raise
         return Sent()
 
