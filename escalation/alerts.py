@@ -85,7 +85,7 @@ async def start(
     """
     alert = await live(session, conversation.id)
     if alert is None and episode_id is not None:
-        alert = await _of_episode(session, episode_id)
+        alert = await of_episode(session, episode_id)
     if alert is not None:
         alert.episode_id = episode_id or alert.episode_id
         alert.case_number = case_number or alert.case_number
@@ -147,7 +147,8 @@ async def live(session: AsyncSession, conversation_id: int) -> Alert | None:
     )
 
 
-async def _of_episode(session: AsyncSession, episode_id: int) -> Alert | None:
+async def of_episode(session: AsyncSession, episode_id: int) -> Alert | None:
+    """The episode's alert, ended or not, held until the commit."""
     return await session.scalar(
         select(Alert)
         .where(Alert.episode_id == episode_id)
@@ -210,9 +211,7 @@ async def decide(
     if alert.state == "ended":
         return alert
     _end(session, alert, "decision", now, staff_id=staff_id, detail=decision)
-    await records.write(
-        session, staff_id, "alert.decide", "conversation", alert.conversation_id, now, decision
-    )
+    records.write(session, staff_id, "alert.decide", "conversation", alert.conversation_id, now, decision)
     if note:
         person_id = await session.scalar(
             select(Conversation.person_id).where(Conversation.id == alert.conversation_id)

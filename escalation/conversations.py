@@ -20,7 +20,7 @@ from nlu.understanding import RISKS, Risk
 # Ranks leave room between the levels; only their order means anything.
 _STEP: Final = 10
 # Reasons of `to_queue` where no machine could judge what was written (promise 4).
-UNJUDGED: Final = frozenset({"unreadable", "understanding_failed"})
+UNJUDGED: Final = frozenset({"unreadable", "understanding_failed", "turn_failed"})
 
 
 class Closed(Exception):

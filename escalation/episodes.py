@@ -21,7 +21,7 @@ class Raised:
     """What a danger led to. `opened`: a new episode; `risen`: the level of the open one rose. Neither: it was known."""
 
     episode: Episode
-    alert: Alert | None
+    alert: Alert
     case: Case
     opened: bool
     risen: bool
@@ -82,11 +82,14 @@ async def _ring(
     *,
     answering: bool,
     news: bool,
-) -> Alert | None:
+) -> Alert:
     """Ring for a new or risen danger; for a known one only if nobody answers and nothing rings."""
-    ringing = await alerts.live(session, conversation.id)
-    if not news and (answering or (ringing is not None and ringing.reason != "unread")):
-        return ringing
+    known = await alerts.live(session, conversation.id)
+    quiet = answering or (known is not None and known.reason != "unread")
+    if known is None:
+        known = await alerts.of_episode(session, episode.id)
+    if known is not None and not news and quiet:
+        return known
     return await alerts.start(
         session,
         conversation,
@@ -132,7 +135,7 @@ async def assess(
     case = await open_for(session, conversation, conversation.risk, now)
     conversation.risk = level
     case.risk_assessed = level
-    await records.write(session, staff_id, "assess", "conversation", conversation.id, now, level)
+    records.write(session, staff_id, "assess", "conversation", conversation.id, now, level)
     if grave(level):
         if episode is None:
             raised = await raise_risk(session, conversation, level=level, kinds=(), now=now, policy=policy)
@@ -169,6 +172,13 @@ async def assessed_level(session: AsyncSession, conversation: Conversation) -> R
         return None
     case = await session.get(Case, conversation.case_id)
     return None if case is None or case.state == "closed" else case.risk_assessed
+
+
+async def safety_sent(session: AsyncSession, conversation: Conversation, now: datetime) -> None:
+    """The safety text was written to the person."""
+    episode = await open_episode(session, conversation)
+    if episode is not None:
+        episode.safety_sent_at = now
 
 
 async def human_wrote(session: AsyncSession, conversation: Conversation) -> None:

@@ -60,3 +60,10 @@ async def key_of(session: AsyncSession, vault: Vault, person_id: int) -> DataKey
     """The person's data key. Raises privacy.Unreadable for an erased person."""
     wrapped = await session.scalar(select(Person.data_key).where(Person.id == person_id))
     return vault.person_key(wrapped)
+
+
+async def stop_proactive(session: AsyncSession, person_id: int, now: datetime) -> None:
+    """退订: no more texts on our own initiative. Answers, safety texts and the risk check go on."""
+    person = await session.get(Person, person_id)
+    if person is not None and person.proactive_stopped_at is None:
+        person.proactive_stopped_at = now

@@ -12,7 +12,7 @@ from escalation.privacy import Vault
 from escalation.tables import Record
 
 
-async def write(
+def write(
     session: AsyncSession,
     staff_id: int | None,
     action: str,
@@ -29,7 +29,7 @@ async def write(
     return record
 
 
-async def write_reason(
+def write_reason(
     session: AsyncSession,
     vault: Vault,
     staff_id: int,
@@ -40,7 +40,7 @@ async def write_reason(
     reason: str,
 ) -> Record:
     """The same with a reason in the staff member's own words, sealed with the desk's key."""
-    record = await write(session, staff_id, action, object, object_id, now)
+    record = write(session, staff_id, action, object, object_id, now)
     record.why_sealed = vault.desk.seal(reason, "record.why")
     return record
 

@@ -195,7 +195,7 @@ class Alert(Base):
     episode_id: Mapped[int | None] = mapped_column(_to("episode.id"))
     case_number: Mapped[str | None]
     desk: Mapped[str]
-    reason: Mapped[str]  # episode, unread, owner_gone, risen, understanding_down
+    reason: Mapped[str]  # episode, unread, owner_gone, handed_back, risen, understanding_down
     level: Mapped[Risk]
     state: Mapped[str]
     # The highest rung that has rung: 0 duty counsellor, 1 backup, 2 supervisor, 3 fallback telephone
