@@ -1,127 +1,272 @@
 """The embedded engine: text and older messages in, one Understanding out. No server, no download.
 
-normalise -> phrases with scope -> context of the older messages -> labels. `nlu.understand` calls the
-default engine. Nothing here keeps or logs a text.
+normalise -> phrases with scope -> features -> linear heads -> rules -> context of the older messages -> labels.
+`nlu.understand` calls the default engine. Nothing here keeps or logs a text.
+
+The model and the rules both judge. A phrase said in earnest raises the level to its own whatever the model thinks; idioms,
+jokes and quotations take the model's level down by one at most, and never from critical.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import cast
 
-from . import entities
+import numpy as np
+
+from . import entities, features
+from .features import Floats, Vector
 from .lexicon import SENTENCE_END, Hit, Intents, Lexicon, combined
+from .model import ABOUTS, Model, Scores
 from .normalise import Normal, normalise
-from .understanding import RISKS, Intent, Kind, Risk, Span, Topic, Understanding, higher, risk_rank
+from .understanding import (
+    INTENTS,
+    KINDS,
+    RISKS,
+    TOPICS,
+    About,
+    Intent,
+    Kind,
+    Risk,
+    Span,
+    Topic,
+    Understanding,
+    higher,
+    risk_rank,
+)
 
 # Older messages that still count, and how many levels each has faded: the last two are as if said now.
-FADING = (0, 0, 0, 1, 1, 2, 2, 2)
-PIECE = 240  # characters looked at together; a letter is read piece by piece, so time stays linear
+FADING = (0, 0, 1, 1, 1, 2, 2, 2)
+PIECE = 240  # characters whose phrases are looked at together; keeps time linear
+WINDOW = 60  # characters of a long message that the model weighs together: one sentence in the middle is enough
+WHOLE = 1200  # characters of a long letter that decide topic and category
 MAX_SPANS = 40
-_SCORE: dict[Risk, float] = {"none": 0.01, "low": 0.04, "medium": 0.2, "high": 0.85, "critical": 0.97}
 _OWN_MIND = frozenset({"suicide", "self_harm"})
+_SOFT = frozenset({"hyperbole", "quotation", "game", "negation", "recovery", "joke"})
+_MEDIUM, _HIGH = risk_rank("medium"), risk_rank("high")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One message read on its own, before its context."""
+    """One message read by the phrases alone."""
 
+    normal: Normal
     hits: tuple[Hit, ...]
-    risk: Risk
+    rule: Risk
     resolved: bool
 
 
 class Engine:
     """Understands messages. Load once; `understand` keeps nothing between calls and may run in any thread."""
 
-    def __init__(self, lexicon: Lexicon, intents: Intents) -> None:
+    def __init__(self, lexicon: Lexicon, intents: Intents, model: Model) -> None:
         self._lexicon = lexicon
         self._intents = intents
+        self._model = model
 
     @classmethod
     def load(cls, path: Path | None = None) -> Engine:
-        """The engine with the shipped lexicons. Raises LexiconError when a file is missing or broken."""
-        return cls(Lexicon(), Intents())
+        """The engine with the shipped lexicons and a model file (default: the shipped one).
+
+        Raises ModelError or LexiconError when a file is missing, broken or of another version.
+        """
+        return cls(Lexicon(), Intents(), Model.load(path))
 
     def understand(self, text: str, history: Sequence[str] = ()) -> Understanding:
         """Read `text` in the light of `history` (the same person's older messages, oldest first)."""
-        normal = normalise(text)
-        own = self._read(normal)
-        older = [self._read(normalise(message)) for message in history[-len(FADING) :]]
-        risk = self._in_context(own, older)
-        live = [hit for hit in own.hits if risk_rank(hit.risk) >= risk_rank("medium")]
-        kinds = _kinds(live) or (
-            _kinds([h for r in older for h in r.hits if h.live]) if risk_rank(risk) >= 2 else ()
-        )
-        intent = cast(Intent, self._intents.find(normal.text))
-        topic: Topic = "other"
-        if kinds:
-            topic = "psychological" if set(kinds) <= _OWN_MIND and risk != "critical" else "safety"
+        own = read(self._lexicon, text)
+        older = [read(self._lexicon, message) for message in history[-len(FADING) :]]
+        whole = self._model.scores(vector_of(own, older))
+        at_least, worst = self._worst(own, whole)
+        judged = self._level(at_least, own)
+        risk = higher(judged, own.rule)
+        risk = self._in_context(risk, own, older)
+        log_odds = _log_odds(float(at_least[_HIGH - 1]))
+        score = self._model.calibration.probability(log_odds, risk_rank(risk))
+        kinds = _kinds(risk, own, older, whole)
+        intent = self._intent(own, whole)
+        topic = _topic(risk, kinds, intent, whole)
         return Understanding(
             topic=topic,
             risk=risk,
-            risk_score=_SCORE[risk],
+            risk_score=score,
             kinds=kinds,
-            about="other" if any("other" in hit.scopes for hit in live) else "self" if live else "unknown",
+            category=self._category(topic, whole),
+            about=_about(own, whole),
             intent=intent,
-            resolved=own.resolved,
-            spans=_spans(normal, own.hits),
-            entities=entities.read(normal.text[:2000]),
+            resolved=own.resolved and risk_rank(judged) < _HIGH,
+            spans=_spans(own, worst if risk_rank(judged) >= _MEDIUM else None),
+            entities=entities.read(own.normal.text[:2000]),
         )
 
-    def _read(self, normal: Normal) -> Reading:
-        hits: list[Hit] = []
-        resolved = False
-        for start, piece in pieces(normal.text):
-            hits += [
-                replace(hit, start=hit.start + start, end=hit.end + start)
-                for hit in self._lexicon.hits(piece)
-            ]
-            resolved = resolved or self._lexicon.has("resolved", piece)
-        risk = combined(hits)
-        return Reading(tuple(hits), risk, resolved and risk_rank(risk) < risk_rank("medium"))
+    def _worst(self, own: Reading, whole: Scores) -> tuple[Floats, tuple[int, int]]:
+        """The gravest risk of the whole and of its windows, and where it stands in the normal form."""
+        text = own.normal.text
+        at_least, where = whole.at_least, (0, len(text))
+        if len(text) <= WINDOW:
+            return at_least, where
+        for start, window in cut(text, WINDOW):
+            end = start + len(window)
+            inside = [hit for hit in own.hits if start <= hit.start < end]
+            seen = self._model.risk_scores(features.vector(window, inside))
+            if seen[_HIGH - 1] > at_least[_HIGH - 1]:
+                where = (start, end)
+            at_least = np.maximum(at_least, seen)
+        return at_least, where
 
-    def _in_context(self, own: Reading, older: Sequence[Reading]) -> Risk:
-        risk = own.risk
+    def _level(self, at_least: Floats, own: Reading) -> Risk:
+        """The model's level, one lower when what sounds dangerous is only an idiom, a joke or a quotation."""
+        level = 0
+        for value, threshold in zip(at_least, self._model.thresholds, strict=True):
+            if value < threshold:
+                break
+            level += 1
+        soft = any(hit.scopes & _SOFT for hit in own.hits) or self._lexicon.idiomatic(own.normal.text[:PIECE])
+        if soft and level in (_MEDIUM, _HIGH) and risk_rank(own.rule) < _MEDIUM:
+            level -= 1
+        return RISKS[level]
+
+    def _alone(self, reading: Reading) -> Risk:
+        at_least = self._model.risk_scores(features.vector(reading.normal.text[:WHOLE], reading.hits))
+        return higher(self._level(at_least, reading), reading.rule)
+
+    def _in_context(self, risk: Risk, own: Reading, older: Sequence[Reading]) -> Risk:
+        """What older messages add: their level, faded; nothing once the person has said that it is over."""
+        resolved = own.resolved and risk_rank(risk) < _HIGH
         for age, reading in enumerate(reversed(older)):
-            if own.resolved or any(later.resolved for later in older[len(older) - age :]):
-                risk = higher(risk, "low" if risk_rank(reading.risk) > 1 else "none")
+            if resolved:
+                risk = higher(risk, "low" if risk_rank(self._alone(reading)) >= _MEDIUM else "none")
                 continue
-            risk = higher(risk, RISKS[max(0, risk_rank(reading.risk) - FADING[age])])
-        together = combined([hit for reading in (*older[-4:], own) for hit in reading.hits])
-        return risk if own.resolved else higher(risk, together if own.hits else "none")
+            risk = higher(risk, RISKS[max(0, risk_rank(self._alone(reading)) - FADING[age])])
+            resolved = reading.resolved
+        if not own.resolved and own.hits:
+            risk = higher(risk, combined([hit for reading in (*older[-3:], own) for hit in reading.hits]))
+        return risk
+
+    def _intent(self, own: Reading, whole: Scores) -> Intent:
+        found = cast(Intent, self._intents.find(own.normal.text))
+        if found != "none":
+            return found
+        best = int(whole.intent.argmax())
+        return INTENTS[best] if whole.intent[best] >= 0.8 else "none"
+
+    def _category(self, topic: Topic, whole: Scores) -> str:
+        """The likeliest leaf of the topic; its group where no leaf stands out."""
+        names = self._model.categories
+        groups: dict[str, float] = {}
+        best, share, total = "", 0.0, 0.0
+        for name, value in zip(names, whole.category, strict=True):
+            if not name.startswith(topic + "."):
+                continue
+            group = ".".join(name.split(".")[:2])
+            groups[group] = groups.get(group, 0.0) + float(value)
+            total += float(value)
+            if value > share:
+                best, share = name, float(value)
+        if not groups:
+            return ""
+        group = max(groups, key=lambda name: groups[name])
+        if share >= 0.3 * total:
+            return best
+        inside = [(float(v), n) for n, v in zip(names, whole.category, strict=True) if n.startswith(group + ".")]
+        top = max(inside, default=(0.0, group))
+        return top[1] if top[0] >= 0.5 * groups[group] else group
 
 
-def pieces(text: str) -> list[tuple[int, str]]:
-    """`text` in pieces of at most PIECE characters, cut at sentence ends where there are any, with their offsets."""
+def read(lexicon: Lexicon, text: str) -> Reading:
+    """The phrases of one message, piece by piece, and whether it says that a danger is over."""
+    normal = normalise(text)
+    hits: list[Hit] = []
+    resolved = False
+    for start, piece in cut(normal.text, PIECE):
+        hits += [replace(hit, start=hit.start + start, end=hit.end + start) for hit in lexicon.hits(piece)]
+        resolved = resolved or lexicon.has("resolved", piece)
+    rule = combined(hits)
+    return Reading(normal, tuple(hits), rule, resolved and risk_rank(rule) < _MEDIUM)
+
+
+def vector_of(own: Reading, older: Sequence[Reading]) -> Vector:
+    """What the model sees of a message with its older ones. Used alike in training and at run time."""
+    text = own.normal.text
+    if len(text) > WHOLE:
+        text = text[: WHOLE * 2 // 3] + text[-WHOLE // 3 :]
+    past = "\n".join(reading.normal.text for reading in older)
+    return features.vector(text, own.hits, past, [hit for reading in older for hit in reading.hits])
+
+
+def cut(text: str, size: int) -> list[tuple[int, str]]:
+    """`text` in pieces of at most `size` characters, cut at ends of sentences or clauses where there are any."""
     found: list[tuple[int, str]] = []
     start = 0
     while start < len(text):
-        end = min(start + PIECE, len(text))
+        end = min(start + size, len(text))
         if end < len(text):
-            cut = max(text.rfind(mark, start, end) for mark in SENTENCE_END)
-            end = cut + 1 if cut > start else end
+            at = max(text.rfind(mark, start, end) for mark in SENTENCE_END)
+            if at <= start + size // 4:
+                at = max(at, *(text.rfind(mark, start, end) for mark in ",; "))
+            end = at + 1 if at > start else end
         found.append((start, text[start:end]))
         start = end
     return found
 
 
-def _kinds(hits: Sequence[Hit]) -> tuple[Kind, ...]:
-    ordered = sorted(hits, key=lambda hit: -risk_rank(hit.risk))
-    return tuple(dict.fromkeys(hit.phrase.kind for hit in ordered))
+def _log_odds(p: float) -> float:
+    p = min(max(p, 1e-6), 1 - 1e-6)
+    return math.log(p / (1 - p))
 
 
-def _spans(normal: Normal, hits: Sequence[Hit]) -> tuple[Span, ...]:
+def _kinds(risk: Risk, own: Reading, older: Sequence[Reading], whole: Scores) -> tuple[Kind, ...]:
+    """Kinds named by phrases in earnest first, then the model's; never empty at high or above."""
+    if risk_rank(risk) < 1:
+        return ()
+    found: dict[Kind, None] = {}
+    for hit in sorted(own.hits, key=lambda hit: -risk_rank(hit.risk)):
+        if risk_rank(hit.risk) >= _MEDIUM:
+            found[hit.phrase.kind] = None
+    for i in np.argsort(-whole.kinds):
+        if whole.kinds[i] >= 0.5:
+            found[KINDS[i]] = None
+    if not found and risk_rank(risk) >= _MEDIUM:
+        for reading in reversed(older):
+            found.update(dict.fromkeys(hit.phrase.kind for hit in reading.hits if hit.live))
+    best = int(whole.kinds.argmax())
+    if not found and (risk_rank(risk) >= _HIGH or (risk_rank(risk) >= _MEDIUM and whole.kinds[best] >= 0.3)):
+        found[KINDS[best]] = None
+    return tuple(found)
+
+
+def _topic(risk: Risk, kinds: tuple[Kind, ...], intent: Intent, whole: Scores) -> Topic:
+    """The model's topic, except that danger is never `other` and a bare service word is."""
+    topic = TOPICS[int(whole.topic.argmax())]
+    if risk_rank(risk) >= _HIGH and kinds and topic in ("other", "legal"):
+        return "psychological" if set(kinds) <= _OWN_MIND else "safety"
+    if intent not in ("none", "yes", "no", "human") and risk_rank(risk) < _MEDIUM:
+        return "other" if whole.topic[TOPICS.index(topic)] < 0.9 else topic
+    return topic
+
+
+def _about(own: Reading, whole: Scores) -> About:
+    best = cast(About, ABOUTS[int(whole.about.argmax())])
+    if best == "unknown" and any(hit.live for hit in own.hits):
+        return "other" if any("other" in hit.scopes for hit in own.hits if hit.live) else "self"
+    return best
+
+
+def _spans(own: Reading, worst: tuple[int, int] | None) -> tuple[Span, ...]:
+    """The words that moved the risk; where no phrase did, the sentence that the model found gravest."""
     spans: list[Span] = []
-    for hit in sorted(hits, key=lambda hit: (-risk_rank(hit.risk), hit.start)):
-        if risk_rank(hit.risk) < risk_rank("low") or len(spans) >= MAX_SPANS:
+    for hit in sorted(own.hits, key=lambda hit: (-risk_rank(hit.risk), hit.start)):
+        if risk_rank(hit.risk) < 1 or len(spans) >= MAX_SPANS:
             break
-        start, end = normal.original(hit.start, hit.end)
+        start, end = own.normal.original(hit.start, hit.end)
         if not any(span.start <= start and end <= span.end for span in spans):
             spans.append(Span(start, end, hit.phrase.reason))
+    if not spans and worst and worst[1] > worst[0]:
+        spans.append(Span(*own.normal.original(*worst), "这句话整体读来令人担心"))
     return tuple(sorted(spans, key=lambda span: span.start))
 
 
