@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.settings import Settings
+from bot.storage.engine import Engines
 from bot.tables import Delivery
 from escalation.tables import Conversation, Message
 
@@ -59,5 +63,42 @@ async def audit(session: AsyncSession) -> Audit:
     )
 
 
-async def _count(session: AsyncSession, query) -> int:  # type: ignore[no-untyped-def]
+async def _count(session: AsyncSession, query: Select[int]) -> int:
     return int(await session.scalar(query) or 0)
+
+
+_NAMES = {
+    "received": "已收到，待处理",
+    "answered": "已回答",
+    "queued": "在排队或由人处理",
+    "escalated": "已升级",
+    "failed": "失败",
+    "pending": "待发送",
+    "attempting": "发送中",
+    "sent": "已发出",
+    "delivered": "已送达",
+    "unknown": "结果不明",
+}
+
+
+async def report(settings: Settings, out: Console) -> bool:
+    """Print the counts of the configured database. Returns whether the sums agree."""
+    engines = Engines(settings.storage.url)
+    try:
+        async with engines.read() as session:
+            found = await audit(session)
+    finally:
+        await engines.close()
+    table = Table(title="核对")
+    table.add_column("项目")
+    table.add_column("数量", justify="right")
+    for title, counts, total in (
+        ("收到", found.inbound, found.total_in),
+        ("发出", found.outbound, found.total_out),
+    ):
+        table.add_row(f"[bold]{title}[/bold]", str(total))
+        for state, count in counts.items():
+            table.add_row(f"  {_NAMES[state]}", str(count))
+    out.print(table)
+    out.print("各项之和相符。" if found.agree else "各项之和不符，请联系维护人员。")
+    return found.agree

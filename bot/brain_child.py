@@ -28,9 +28,8 @@ def main() -> None:
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break a frame
     try:
-        from nlu.engine import Engine
-
         from knowledge.library import Library
+        from nlu.engine import Engine
 
         engine, library = Engine.load(), Library.load()
         engine.understand("你好")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
@@ -39,12 +39,16 @@ class News:
 class Bus(Protocol):
     """Publish and listen, over one process or many."""
 
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
     def publish(self, news: News) -> None:
         """Tell everybody. Never blocks, never raises."""
         ...
 
-    def listen(self) -> Any:
-        """An async context manager giving an `asyncio.Queue[News]`."""
+    def listen(self) -> AbstractAsyncContextManager[asyncio.Queue[News]]:
+        """A queue of news from now on."""
         ...
 
 
@@ -54,6 +58,12 @@ class MemoryBus:
     def __init__(self, *, backlog: int = 1_000) -> None:
         self._backlog = backlog
         self._listeners: set[asyncio.Queue[News]] = set()
+
+    async def start(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
 
     def publish(self, news: News) -> None:
         for queue in self._listeners:

@@ -155,7 +155,11 @@ class InboxService:
             .join(Conversation, Conversation.id == Message.conversation_id)
             .where(Message.dedupe_hash.in_(keys))
         )
-        return {key: Stored(*ids, new=False) for key, *ids in rows if key is not None}
+        return {
+            key: Stored(message_id, conversation_id, contact_id, new=False)
+            for key, message_id, conversation_id, contact_id in rows
+            if key is not None
+        }
 
     async def _threads(
         self, session: AsyncSession, messages: Sequence[InboundMessage]

@@ -32,7 +32,7 @@ from bot.events import News
 from bot.outbox import Draft
 from bot.queue import Bell, Queue
 from bot.shell import Shell
-from escalation import conversations, episodes, people, risk, satisfaction
+from escalation import conversations, episodes, risk, satisfaction
 from escalation.policy import Policy
 from escalation.privacy import DataKey
 from escalation.tables import Conversation, Episode, Message, Person
@@ -264,8 +264,8 @@ class Pipeline:
         await self._reply(session, conversation, work, row, outcome, now)
         if outcome.replies:
             effects.replied.add(conversation.id)
-        if any(r.kind == "safety" for r in outcome.replies):
-            await episodes.safety_sent(session, conversation, now)
+        if conversation.episode_id and any(r.kind == "safety" for r in outcome.replies):
+            (await session.get_one(Episode, conversation.episode_id)).safety_sent_at = now
         row.state = state
         row.finished_at = now
         row.risk = turn.understanding.risk
@@ -350,7 +350,8 @@ class Pipeline:
                 case handler.Helped(entry_id, helped):
                     await satisfaction.entry(session, conversation, entry_id, helped=helped, now=now)
                 case handler.StopProactive():
-                    await people.stop_proactive(session, conversation.person_id, now)
+                    person = await session.get_one(Person, conversation.person_id)
+                    person.proactive_stopped_at = person.proactive_stopped_at or now
         return state
 
     async def _reply(

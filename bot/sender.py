@@ -8,13 +8,14 @@ duplicates at a provider never exceed the sends that were in flight.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import Select, and_, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -24,7 +25,6 @@ from bot.outbox import CRISIS, HUMAN, PROACTIVE, OutboxService, cannot_reach, ou
 from bot.storage import Storage
 from bot.tables import Delivery
 from escalation.privacy import Vault
-import contextlib
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +96,7 @@ class Sender:
 
     async def _round(self) -> int:
         async with self._storage.read() as session:
-            if not await session.scalar(select(exists(self._due()))):
+            if await session.scalar(self._due().limit(1)) is None:
                 return 0
         claimed = await self._storage.write(self._claim, urgent=True)
         for delivery, message in claimed:
@@ -105,7 +105,7 @@ class Sender:
             task.add_done_callback(self._sending.discard)
         return len(claimed)
 
-    def _due(self):  # type: ignore[no-untyped-def]  # a select whose type SQLAlchemy infers
+    def _due(self) -> Select[int]:
         earlier = aliased(Delivery)
         blocked = exists().where(
             earlier.contact_id == Delivery.contact_id,
@@ -218,5 +218,5 @@ class Sender:
 
 def wait_before(lane: int, attempts: int, failed: SendFailed) -> float:
     """Seconds before the next attempt: doubled each time up to a limit by lane, with jitter, or as the provider says."""
-    wait = min(_FIRST_WAIT[lane] * 2 ** (attempts - 1), _LONGEST_WAIT[lane])
+    wait: float = min(_FIRST_WAIT[lane] * 2.0 ** (attempts - 1), _LONGEST_WAIT[lane])
     return max(failed.retry_after or 0.0, wait * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)

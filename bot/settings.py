@@ -95,6 +95,7 @@ class QueueSection(Section):
 
 
 class UnderstandingSection(Section):
+    processes: int = Field(default=2, ge=1, le=64)
     limit_seconds: float = 1.0  # promise 4
     memory_mb: int = 1024  # of the process that understands
     failures_page: int = 3  # failures …

@@ -1,0 +1,104 @@
+"""The `qingting` command: run the service, look after it, and measure understanding and answers line by line."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from bot import settings as config
+from bot.settings import ConfigProblem, Settings
+
+cli = typer.Typer(
+    name="qingting", help="倾听：青少年服务台的咨询网关。", no_args_is_help=True, add_completion=False
+)
+simulate_cli = typer.Typer(help="模拟微信、短信和网页来访，对着一个正在运行的服务。只发往本机。")
+cli.add_typer(simulate_cli, name="simulate")
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="配置文件，默认 config.yml")]
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False, style="bold red")
+
+
+def main() -> None:
+    """Entry point: a problem of the operator's making ends with one clear text, not a traceback."""
+    try:
+        cli()
+    except ConfigProblem as problem:
+        _err.print(str(problem), markup=False)
+        raise SystemExit(2) from None
+
+
+@cli.command()
+def run(
+    config_path: ConfigOption = None,
+    role: Annotated[
+        Literal["all", "gateway", "worker"], typer.Option(help="all：一台机器；gateway、worker：分开运行")
+    ] = "all",
+) -> None:
+    """启动服务。"""
+    from bot.run import serve
+
+    roles = ("gateway", "worker") if role == "all" else (role,)
+    serve(_settings(config_path), roles=roles)
+
+
+@cli.command()
+def demo(config_path: ConfigOption = None) -> None:
+    """在空的数据目录里放一个演示服务台（人员、会话、工单），都标为“演示”。"""
+    from bot.demo import fill
+
+    asyncio.run(fill(_settings(config_path), _out))
+
+
+@cli.command()
+def audit(config_path: ConfigOption = None) -> None:
+    """核对：收到的每条消息都有着落，各项之和相符。不符时退出码为 1。"""
+    from bot.audit import report
+
+    if not asyncio.run(report(_settings(config_path), _out)):
+        raise typer.Exit(1)
+
+
+@cli.command("check")
+def check_config(config_path: ConfigOption = None) -> None:
+    """检查配置文件和密钥，不启动服务。"""
+    from bot import keys
+
+    settings = _settings(config_path)
+    keys.load(settings.storage)
+    _out.print("配置和密钥可以使用。")
+
+
+@cli.command()
+def classify() -> None:
+    """逐行理解：标准输入 {"id","text","history"}，标准输出 {"id","topic","risk","risk_score","kinds","category","about"}。"""
+    from nlu.classify import classify_lines
+
+    _stream(classify_lines(sys.stdin))
+
+
+@cli.command()
+def answer() -> None:
+    """逐行回答：标准输入 {"id","question"}，标准输出 {"id","answer","entry","score","sources"}。"""
+    from knowledge.answers_cli import answer_lines
+
+    _stream(answer_lines(sys.stdin))
+
+
+def _stream(lines: object) -> None:
+    for line in lines:  # type: ignore[attr-defined]
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def _settings(path: Path | None) -> Settings:
+    return config.load(path)
+
+
+if __name__ == "__main__":
+    main()
