@@ -86,7 +86,7 @@ class Service:
         self.pipeline = Pipeline(self.shell, self.queue, brain, policy, DeskNow(settings.desk))
         self.templates = TemplateWatch(self.shell, self.pipeline)
         self.alarms = Alarms(self.shell)
-        self.ladder = Ladder(self.shell, self.alarms)
+        self.ladder = Ladder(self.shell, self.alarms, lambda: self.pipeline.texts)
         self.daily = Daily(self.shell)
         self._inbox = inbox
 

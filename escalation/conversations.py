@@ -14,13 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from escalation import nuisance
 from escalation.people import key_of
 from escalation.privacy import DataKey, Unreadable, Vault
+from escalation.queue_rank import RETURNED, queue_rank
 from escalation.tables import Conversation, Message
-from nlu.understanding import RISKS, Risk
 
-# Ranks leave room between the levels; only their order means anything.
-_STEP: Final = 10
 # Reasons of `to_queue` where no machine could judge what was written (promise 4).
 UNJUDGED: Final = frozenset({"unreadable", "understanding_failed", "turn_failed"})
+
+__all__ = [
+    "UNJUDGED", "Closed", "Line", "heard", "locked", "open_line", "queue_rank", "recall", "remember", "thread", "to_queue",
+]  # fmt: skip
 
 
 class Closed(Exception):
@@ -44,18 +46,6 @@ async def locked(session: AsyncSession, conversation_id: int) -> Conversation:
     return found
 
 
-def queue_rank(risk: Risk, nuisance: bool = False) -> int:
-    """Place in the queue, smaller first: critical 0, high 10, medium 20, low 30, none 40; then by waiting time.
-
-    A nuisance mark puts a person behind others of their level when high, behind everybody below that, and never
-    touches critical.
-    """
-    rank = (len(RISKS) - 1 - RISKS.index(risk)) * _STEP
-    if not nuisance or risk == "critical":
-        return rank
-    return rank + _STEP // 2 if risk == "high" else len(RISKS) * _STEP
-
-
 async def to_queue(
     session: AsyncSession, conversation: Conversation, *, reason: str, now: datetime, returned: bool = False
 ) -> None:
@@ -74,7 +64,7 @@ async def to_queue(
     conversation.owner_id = conversation.owner_since = None
     conversation.waiting_since = conversation.waiting_since or now
     rank = queue_rank(conversation.risk, await nuisance.active(session, conversation.person_id, now))
-    conversation.queue_rank = min(rank, _STEP + _STEP // 2 + 1) if returned else rank
+    conversation.queue_rank = min(rank, RETURNED) if returned else rank
 
 
 def heard(conversation: Conversation, at: datetime) -> None:

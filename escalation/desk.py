@@ -13,7 +13,7 @@ from typing import Literal
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from escalation import alerts, conversations, episodes, nuisance, records, roster
+from escalation import alerts, conversations, episodes, records, roster
 from escalation.case_opening import open_for
 from escalation.people import key_of
 from escalation.policy import Policy, grave
@@ -316,14 +316,3 @@ async def _why_gone(
         if episode is not None:
             begun = max(begun, episode.risen_at)
     return "silence" if begun + policy.silence(conversation.risk) <= now else None
-
-
-async def rank_again(session: AsyncSession, person_id: int, now: datetime) -> None:
-    """A nuisance mark began or ended: the person's waiting conversations find their new place."""
-    marked = await nuisance.active(session, person_id, now)
-    waiting = await session.scalars(
-        select(Conversation).where(Conversation.person_id == person_id, Conversation.state == "queued")
-    )
-    for conversation in waiting.all():
-        conversation.queue_rank = conversations.queue_rank(conversation.risk, marked)
-    await session.flush()

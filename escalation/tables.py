@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from escalation.columns import Id, Moment
@@ -21,6 +21,12 @@ from nlu.understanding import Risk
 def _to(column: str) -> ForeignKey:
     """A reference checked at commit: the rows of one turn are written together, in whatever order."""
     return ForeignKey(column, deferrable=True, initially="DEFERRED")
+
+
+def _few(name: str, column: str) -> Index:
+    """An index of only those rows in which `column` has a value."""
+    filled = text(f"{column} IS NOT NULL")
+    return Index(name, column, sqlite_where=filled, postgresql_where=filled)
 
 
 class Base(DeclarativeBase):
@@ -83,6 +89,9 @@ class Conversation(Base):
     __table_args__ = (
         Index("ix_conversation_queue", "desk", "state", "queue_rank", "waiting_since"),
         Index("ix_conversation_owner", "owner_id", "state"),
+        # Looked at every second: only the few rows that have a value are in these.
+        _few("ix_conversation_waiting", "waiting_since"),
+        _few("ix_conversation_unjudged", "unjudged_since"),
     )
     id: Mapped[int] = mapped_column(primary_key=True, default=new_id)
     desk: Mapped[str]
@@ -168,6 +177,7 @@ class Episode(Base):
     """危机事件: a stretch of raised risk (high or above) in a conversation. One alert ladder."""
 
     __tablename__ = "episode"
+    __table_args__ = (_few("ix_episode_safety_due", "safety_due_at"),)
     id: Mapped[int] = mapped_column(primary_key=True, default=new_id)
     conversation_id: Mapped[int] = mapped_column(_to("conversation.id"), index=True)
     person_id: Mapped[int]

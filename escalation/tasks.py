@@ -93,6 +93,16 @@ async def done(session: AsyncSession, task_id: int, staff_id: int, now: datetime
     return task
 
 
+async def done_for(session: AsyncSession, kind: str, detail: str, staff_id: int, now: datetime) -> None:
+    """What the open tasks of this kind and detail asked for has been done."""
+    await session.flush()
+    open_tasks = await session.scalars(
+        select(Task).where(Task.kind == kind, Task.detail == detail, Task.state == "open")
+    )
+    for task in open_tasks.all():
+        task.state, task.done_at, task.done_by = "done", now, staff_id
+
+
 async def listed(
     session: AsyncSession, *, state: str = "open", roles: Sequence[str] = (), limit: int = 200
 ) -> Sequence[Task]:

@@ -6,10 +6,12 @@ Then the bot stays: one short, calm question at a time, until a human writes.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from handlers.speak import remember, say
 from handlers.templates import Templates
 from handlers.turn import Action, Button, Outcome, Raise, Reply, Turn
-from nlu.understanding import Kind, risk_rank
+from nlu.understanding import About, Kind, Risk, risk_rank
 
 _HIGH = risk_rank("high")
 
@@ -67,14 +69,15 @@ def safety_text(turn: Turn, texts: Templates) -> Reply:
 
 def safety_key(turn: Turn) -> str:
     """Which safety text: by who is in danger, the gravest kind, and whether it happens now."""
-    key = next((text for kind, text in _BY_KIND if kind in turn.kinds), "safety.generic")
-    if turn.understanding.about == "other" and key in (
-        "safety.suicide",
-        "safety.self_harm",
-        "safety.generic",
-    ):
+    return safety_key_of(turn.kinds, turn.risk, turn.understanding.about)
+
+
+def safety_key_of(kinds: Collection[str], risk: Risk, about: About = "unknown") -> str:
+    """The same for a danger known only by its kinds and level (bot/ladder.py)."""
+    key = next((text for kind, text in _BY_KIND if kind in kinds), "safety.generic")
+    if about == "other" and key in ("safety.suicide", "safety.self_harm", "safety.generic"):
         return "safety.other_person"
-    if key == "safety.suicide" and turn.risk == "critical":
+    if key == "safety.suicide" and risk == "critical":
         return "safety.suicide.critical"
     return key
 
