@@ -1,0 +1,397 @@
+// What a person sees and touches. The words are fixed here, in the page's own voice: short, calm, honest about who answers.
+
+import { Link, type With } from './link';
+import { count, split } from './split';
+import { Talk, type Entry } from './talk';
+import { browser, newId, quickExit } from './browser';
+
+const ANSWERING: Record<With, string> = {
+  '': '',
+  bot: '现在回复你的是程序，不是真人。',
+  queued: '已经在请咨询员（真人）来。你可以接着说，都会看到。',
+  human: '咨询员（真人）在和你聊。',
+  closed: '这次对话结束了。想说的话，接着写就可以。',
+};
+const WHO = { me: '我', bot: '程序自动回复', staff: '咨询员', system: '服务台' };
+const OFFLINE = '网络断了，正在重新连接。你写的都还在，连上就发。有危险请打上面的电话。';
+const TYPING_SHOWN = 6_000;
+const TYPING_SAID = 3_000;
+
+function by<T extends HTMLElement>(id: string): T {
+  return document.getElementById(id) as T;
+}
+
+function make<K extends keyof HTMLElementTagNameMap>(tag: K, kind: string, text = ''): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  if (kind) element.className = kind;
+  element.textContent = text;
+  return element;
+}
+
+function button(label: string, pressed: () => void, kind = ''): HTMLButtonElement {
+  const element = make('button', kind, label);
+  element.type = 'button';
+  element.onclick = pressed;
+  return element;
+}
+
+export function open(): void {
+  const settings = document.body.dataset;
+  const most = Number(settings.most);
+  const numbers = (settings.numbers || '').split(',').filter((number) => number);
+  const main = by('main');
+  const log = by('log');
+  const text = by<HTMLTextAreaElement>('text');
+  const panel = by('panel');
+  const shown: Record<string, { element: HTMLElement; as: string }> = {};
+  const ports = browser();
+  const talk = new Talk();
+  let up = true;
+  let notice = '';
+  let answering: With = '';
+  let typingUntil = 0;
+  let typed = 0;
+  let leftPanel: HTMLElement | null = null;
+
+  const link = new Link(ports, talk, {
+    changed: render,
+    line(isUp, told) {
+      up = isUp;
+      notice = told;
+      line();
+    },
+    answering(state) {
+      answering = state;
+      line();
+    },
+    typing() {
+      typingUntil = Date.now() + TYPING_SHOWN;
+      line();
+      setTimeout(line, TYPING_SHOWN + 50);
+    },
+    ended() {
+      answering = '';
+      ask('这次聊天已经结束或过期', ['为了安全，之前的内容已从这一页收起。', '可以用返回码接着聊，也可以直接写，开始新的对话。']);
+      line();
+    },
+  });
+
+  // --- the thread
+
+  function line(): void {
+    const typing = Date.now() < typingUntil ? '咨询员正在输入。' : '';
+    const waiting = talk.unsent().length > 0;
+    const told = up || !(waiting || link.token) ? typing || ANSWERING[answering] : notice ? notice + '有危险请打上面的电话。' : OFFLINE;
+    if (by('line').textContent !== told) by('line').textContent = told;
+  }
+
+  function render(): void {
+    const atEnd = main.scrollHeight - main.scrollTop - main.clientHeight < 80;
+    const before = talk.entries.length;
+    let place: ChildNode | null = log.firstChild;
+    let added: Entry | null = null;
+    const last = lastChoices();
+    const present: Record<string, boolean> = {};
+    for (const entry of talk.entries) {
+      const as = entry.state + entry.why + (entry === last);
+      const old = shown[entry.key];
+      present[entry.key] = true;
+      if (!old) added = entry;
+      if (!old || old.as !== as) {
+        const element = draw(entry, entry === last);
+        if (old && old.element === place) place = place.nextSibling;
+        if (old) log.removeChild(old.element);
+        shown[entry.key] = { element, as };
+      }
+      const element = (shown[entry.key] as { element: HTMLElement }).element;
+      if (element === place) place = place.nextSibling;
+      else log.insertBefore(element, place);
+    }
+    for (const key of Object.keys(shown)) {
+      if (present[key]) continue;
+      log.removeChild((shown[key] as { element: HTMLElement }).element);
+      delete shown[key];
+    }
+    by('code').hidden = !talk.entries.some((entry) => !!entry.id);
+    if (added && before) {
+      if (atEnd || added.from === 'me') toEnd();
+      else by('newer').hidden = false;
+    }
+    if (added && added.from === 'staff') typingUntil = 0;
+    line();
+  }
+
+  /** Only the newest question can still be answered by a button: an older one's numbers mean something else by now. */
+  function lastChoices(): Entry | null {
+    for (let at = talk.entries.length - 1; at >= 0; at--) {
+      const entry = talk.entries[at] as Entry;
+      if (entry.buttons.length) return entry;
+    }
+    return null;
+  }
+
+  function draw(entry: Entry, choosable: boolean): HTMLElement {
+    const element = make('div', 'entry ' + entry.from + ' ' + entry.state);
+    element.appendChild(make('p', entry.from === 'me' ? 'unseen' : 'who', WHO[entry.from] + (entry.from === 'me' ? '：' : '')));
+    element.appendChild(entry.from === 'me' ? make('div', 'words', entry.text) : dialable(entry.text));
+    if (entry.from === 'me') element.appendChild(make('p', 'state', state(entry)));
+    if (entry.state === 'refused') {
+      element.appendChild(
+        button('拿回来改', () => {
+          text.value = talk.takeBack(entry.key) + text.value;
+          grow();
+          render();
+          text.focus();
+        }),
+      );
+    }
+    if (choosable) {
+      const choices = make('div', 'choices');
+      for (const choice of entry.buttons) {
+        choices.appendChild(
+          button(choice.label, () => {
+            const command = choice.value.charAt(0) === '/' ? choice.value : '';
+            entry.buttons = [];
+            write(command ? choice.label : choice.value, command);
+            text.focus();
+          }),
+        );
+      }
+      element.appendChild(choices);
+    }
+    return element;
+  }
+
+  function state(entry: Entry): string {
+    if (entry.state === 'stored') return '✓ 已送到';
+    return entry.state === 'sending' ? '发送中' : '没有发出去。' + entry.why;
+  }
+
+  /** A reply's words, with the desk's numbers ready to call. */
+  function dialable(words: string): HTMLElement {
+    const element = make('div', 'words');
+    const pattern = new RegExp('(^|[^0-9])(' + (numbers.join('|') || '$^') + ')(?![0-9])', 'g');
+    let from = 0;
+    let found: RegExpExecArray | null;
+    while ((found = pattern.exec(words))) {
+      const number = found[2] as string;
+      const at = found.index + (found[1] as string).length;
+      element.appendChild(document.createTextNode(words.slice(from, at)));
+      const call = make('a', '', number);
+      call.href = 'tel:' + number;
+      element.appendChild(call);
+      from = at + number.length;
+      pattern.lastIndex = from;
+    }
+    element.appendChild(document.createTextNode(words.slice(from)));
+    return element;
+  }
+
+  function toEnd(): void {
+    main.scrollTop = main.scrollHeight;
+    by('newer').hidden = true;
+  }
+
+  // --- writing
+
+  function write(words: string, command = ''): void {
+    talk.write(newId(), words, command);
+    render();
+    link.pump();
+    line();
+  }
+
+  function submit(): void {
+    const words = text.value;
+    if (!words.trim()) return;
+    if (count(words) > most) {
+      tooLong();
+      return;
+    }
+    text.value = '';
+    grow();
+    write(words);
+    if (panel.dataset.kind === 'long') shut();
+  }
+
+  function tooLong(): void {
+    const pieces = split(text.value, most);
+    ask(
+      '这段话太长了',
+      [
+        `写了 ${count(text.value)} 个字，一条最多 ${most} 个字。可以按顺序分成 ${pieces.length} 条发出去，一个字都不会少。`,
+      ],
+      [
+        button(
+          `分成 ${pieces.length} 条发送`,
+          () => {
+            const again = split(text.value, most);
+            text.value = '';
+            grow();
+            shut();
+            again.forEach((piece) => write(piece));
+          },
+          'strong',
+        ),
+      ],
+      '我自己改',
+    );
+    panel.dataset.kind = 'long';
+  }
+
+  function grow(): void {
+    text.style.height = 'auto';
+    text.style.height = Math.min(text.scrollHeight + 2, 144) + 'px';
+    const characters = text.value.length > most * 0.8 ? count(text.value) : 0;
+    const told = characters > most ? `${characters} 个字，一条最多 ${most} 个字` : characters > most * 0.8 ? `还可以写 ${most - characters} 个字` : '';
+    if (by('count').textContent !== told) by('count').textContent = told;
+  }
+
+  // --- a question above the composer
+
+  function ask(title: string, lines: string[], actions: HTMLElement[] = [], close = '知道了'): HTMLElement {
+    const body = by('panel-body');
+    if (panel.hidden) leftPanel = document.activeElement as HTMLElement;
+    panel.dataset.kind = '';
+    body.textContent = '';
+    by('panel-title').textContent = title;
+    lines.forEach((one) => body.appendChild(make('p', '', one)));
+    actions.forEach((action) => body.appendChild(action));
+    body.appendChild(button(close, shut));
+    panel.hidden = false;
+    by('panel-title').focus();
+    return body;
+  }
+
+  function shut(): void {
+    panel.hidden = true;
+    by('panel-body').textContent = '';
+    if (leftPanel && leftPanel.focus) leftPanel.focus();
+    leftPanel = null;
+  }
+
+  function showCode(): void {
+    const get = button(
+      '给我返回码',
+      async () => {
+        get.disabled = true;
+        try {
+          const { status, body } = await ports.post('return-code', {}, link.token);
+          if (status !== 201) throw new Error(String(body.message || ''));
+          const place = ask('你的返回码', ['下次在“我有返回码”里填它，就能接着聊，换一台手机也行。'], [], '记好了，收起来');
+          place.insertBefore(make('p', 'code', String(body.code)), place.firstChild);
+          place.insertBefore(
+            make('p', '', '谁拿到它，谁就能看到这次对话。记在只有你能看到的地方；只显示这一次，我们也查不到它。'),
+            place.lastChild,
+          );
+        } catch (error) {
+          ask('现在拿不到返回码', [(error as Error).message || '连不上，请过一会儿再试。', '有危险请打上面的电话。']);
+        }
+      },
+      'strong',
+    );
+    ask('下次接着聊', ['返回码是一串字母和数字。有了它，关掉这一页以后也能回到这次对话。', '旁边有别人会看你的手机时，可以先不拿。'], [get], '先不用');
+  }
+
+  function useCode(): void {
+    const input = make('input', '');
+    const label = make('label', '', '返回码');
+    const form = make('form', '');
+    const told = make('p', '');
+    input.id = 'code-typed';
+    label.htmlFor = input.id;
+    input.autocomplete = 'off';
+    input.maxLength = 40;
+    input.setAttribute('autocapitalize', 'characters');
+    input.spellcheck = false;
+    told.setAttribute('role', 'alert');
+    const go = make('button', 'strong', '接着聊');
+    [label, input, told, go].forEach((part) => form.appendChild(part));
+    form.className = 'plain';
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      if (go.disabled || !input.value.trim()) return;
+      go.disabled = true;
+      told.textContent = '正在查找';
+      ports
+        .post('return', { code: input.value }, '')
+        .then(({ status, body }) => {
+          if (status !== 201) {
+            told.textContent = String(body.message || '连不上，请过一会儿再试。') + '有危险请打上面的电话。';
+            return;
+          }
+          shut();
+          link.switchTo(String(body.token));
+          render();
+          by('earlier').hidden = false;
+          text.focus();
+        })
+        .catch(() => {
+          told.textContent = '连不上，请过一会儿再试。有危险请打上面的电话。';
+        })
+        .then(() => {
+          go.disabled = false;
+        });
+    };
+    ask('用返回码接着聊', ['之前的内容不会马上显示出来，要看时再点。'], [form], '不用了');
+    input.focus();
+  }
+
+  // --- hands
+
+  by('leave').onclick = (event) => {
+    event.preventDefault();
+    quickExit(link.leave(), settings.neutral || 'about:blank');
+  };
+  by('form').onsubmit = (event) => {
+    event.preventDefault();
+    submit();
+  };
+  text.oninput = () => {
+    grow();
+    if (Date.now() - typed > TYPING_SAID && text.value) {
+      typed = Date.now();
+      link.types();
+    }
+  };
+  text.onkeydown = (event) => {
+    // With a keyboard Enter sends; on a touch screen it makes a line. While characters are being composed it does neither.
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    if (!matchMedia('(hover:hover) and (pointer:fine)').matches) return;
+    event.preventDefault();
+    submit();
+  };
+  panel.onkeydown = (event) => {
+    if (event.key === 'Escape') shut();
+  };
+  main.onscroll = () => {
+    if (main.scrollHeight - main.scrollTop - main.clientHeight < 20) by('newer').hidden = true;
+  };
+  by('newer').onclick = toEnd;
+  by('code').onclick = showCode;
+  by('back').onclick = useCode;
+  (by('earlier').firstChild as HTMLElement).onclick = () => {
+    by('earlier').hidden = true;
+    link.earlier();
+    text.focus();
+  };
+  window.addEventListener('online', () => link.nudge());
+  document.addEventListener('visibilitychange', () => {
+    if (!document.hidden) link.nudge();
+  });
+  const view = window.visualViewport;
+  if (view) {
+    const fit = (): void => document.documentElement.style.setProperty('--height', view.height + 'px');
+    view.addEventListener('resize', () => {
+      const atEnd = main.scrollHeight - main.scrollTop - main.clientHeight < 80;
+      fit();
+      window.scrollTo(0, 0);
+      if (atEnd && talk.entries.length) toEnd();
+    });
+    fit();
+  }
+
+  by('nojs').hidden = true;
+  by('code').hidden = true;
+  link.start();
+}
