@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any
@@ -123,6 +123,8 @@ def make_app(service: Service) -> web.Application:
     if "gateway" in service.roles:
         for channel in service.channels:
             app.add_routes(channel.routes())
+            if isinstance(channel, webchat.WebChat):
+                app.on_shutdown.append(_hang_up(channel))
         api.setup(app, service.shell)
         pages.setup(app, service.shell)
 
@@ -133,6 +135,15 @@ def make_app(service: Service) -> web.Application:
 
     app.cleanup_ctx.append(lifetime)
     return app
+
+
+def _hang_up(chat: webchat.WebChat) -> Callable[[web.Application], Awaitable[None]]:
+    """Open sockets would hold the stop up until its time-out: they are closed first, and the pages come back."""
+
+    async def stop(_app: web.Application) -> None:
+        await chat.hang_up()
+
+    return stop
 
 
 def _queue_and_bus(settings: Settings, process: str) -> tuple[Queue, Bus]:

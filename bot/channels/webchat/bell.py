@@ -49,6 +49,7 @@ class Bell:
         self._pages: set[Page] = set()
         self._task: asyncio.Task[None] | None = None
         self._listening = asyncio.Event()
+        self.closing = False
 
     @contextmanager
     def page(self, session_id: int) -> Iterator[Page]:
@@ -79,6 +80,12 @@ class Bell:
             if page.session_id == session_id:
                 page.revoked = True
                 page.wake.set()
+
+    def hang_up(self) -> None:
+        """Wake everybody for the last time."""
+        self.closing = True
+        for page in self._pages:
+            page.wake.set()
 
     async def close(self) -> None:
         if self._task is not None:

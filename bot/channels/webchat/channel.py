@@ -6,6 +6,7 @@
     POST /chat/api/poll           store a message · wait for news
     POST /chat/api/leave        quick exit: what was not stored yet is stored, then the token is worth nothing
     POST /chat/api/return-code  make a code      POST /chat/api/return  a code for a new token
+    POST /chat/api/link         a one-time link (bot/one_time_links.py) for a new token
 
 Tokens travel in the Authorization header or a first frame, never in a URL; there are no cookies, so no foreign page can act for a
 visitor. Nothing here limits how often a person may write: limits are for return codes only.
@@ -25,6 +26,7 @@ from aiohttp import web
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot import one_time_links
 from bot.channels import InboundMessage, OutboundMessage, SendFailed, Sent, StorageUnavailable, Stored
 from bot.channels.webchat import frames, return_codes, sessions, thread
 from bot.channels.webchat.bell import LOOK_EVERY, Bell, Page
@@ -66,6 +68,7 @@ class WebChat:
         self._slow_hash = return_codes.SlowHash(shell.vault)
         self._tries_here = return_codes.Tries(5, within=600)
         self._tries_all = return_codes.Tries(30, within=60)
+        self._links_here = return_codes.Tries(20, within=600)
         self._codes_made = return_codes.Tries(5, within=3600)
         self._sockets: set[Socket] = set()
 
@@ -85,15 +88,20 @@ class WebChat:
             web.post("/chat/api/leave", self._answering(self._leave)),
             web.post("/chat/api/return-code", self._answering(self._make_code)),
             web.post("/chat/api/return", self._answering(self._come_back)),
+            web.post("/chat/api/link", self._answering(self._follow_link)),
         ]
 
     async def send(self, message: OutboundMessage) -> Sent:
         """Never called by the sender (`can_push` is False)."""
         raise SendFailed("pull_only")
 
-    async def close(self) -> None:
-        """Close the sockets; the pages come back to whoever serves next."""
+    async def hang_up(self) -> None:
+        """The service stops: close sockets and end polls now, so that the pages go to whoever serves next."""
+        self.bell.hang_up()
         await asyncio.gather(*(socket.close() for socket in list(self._sockets)), return_exceptions=True)
+
+    async def close(self) -> None:
+        await self.hang_up()
         await self.bell.close()
 
     # --- what socket and requests share ---------------------------------------------------------------------------
@@ -111,7 +119,7 @@ class WebChat:
             await self.shell.storage.write(lambda s: sessions.touch(s, found.session_id, now))
         return found
 
-    async def store(self, sender: str, message: Send, network_address: str) -> Stored:
+    async def store(self, visit: Visit, message: Send, network_address: str) -> Stored:
         """One message into the inbox; returns after the commit. Raises Refused("unavailable")."""
         meta = {"client_id": message.client_id}
         if message.command:
@@ -119,9 +127,9 @@ class WebChat:
         try:
             return await self.shell.inbox.receive(
                 InboundMessage(
-                    channel=NAME,
-                    account=ACCOUNT,
-                    sender=sender,
+                    channel=visit.channel,
+                    account=visit.account,
+                    sender=visit.sender,
                     provider_id=message.client_id,
                     kind="text",
                     text=message.text,
@@ -206,7 +214,7 @@ class WebChat:
     async def _send(self, request: web.Request) -> web.Response:
         message = frames.send(await self._body(request), self.settings.max_text)
         visit = await self.visit(_token(request))
-        stored = await self.store(visit.sender, message, self._address(request))
+        stored = await self.store(visit, message, self._address(request))
         return _json({"stored": message.client_id, "message_id": str(stored.message_id)})
 
     async def _poll(self, request: web.Request) -> web.Response:
@@ -232,7 +240,15 @@ class WebChat:
             gone = request.transport is None or request.transport.is_closing()
             if page.revoked or not await self.is_open(page.session_id):
                 raise Refused("ended", "这次聊天已经结束。", 401)
-            if found or typing or state != known_state or asked.after is None or left <= 0 or gone:
+            if (
+                found
+                or typing
+                or state != known_state
+                or asked.after is None
+                or left <= 0
+                or gone
+                or self.bell.closing
+            ):
                 return {"messages": found, "cursor": str(cursor), "state": state, "typing": typing}
             await page.woken(min(left, LOOK_EVERY))
 
@@ -245,11 +261,11 @@ class WebChat:
         if unsent:
             # Words on their way when the person had to leave are still words (promise 1), with or without a token.
             try:
-                sender = (await self.visit(token)).sender
+                visit = await self.visit(token)
             except Refused:
-                sender = (await self.visit(await self._new_session(None))).sender
+                visit = await self.visit(await self._new_session(None))
             for message in unsent:
-                await self.store(sender, message, self._address(request))
+                await self.store(visit, message, self._address(request))
         now = self.shell.clock()
         ended = await self.shell.storage.write(
             lambda session: sessions.revoke(session, self.shell.vault, token, now)
@@ -276,7 +292,13 @@ class WebChat:
         code_hash = await self._slow_hash(typed if isinstance(typed, str) else "")
         answer_at = time.monotonic() + _LOOK_UP_SECONDS
         now = self.shell.clock()
-        token = await self.shell.storage.write(lambda session: self._session_behind(session, code_hash, now))
+
+        async def work(session: AsyncSession) -> str | None:
+            return await self._session_for(
+                session, await return_codes.contact_behind(session, code_hash, now), now
+            )
+
+        token = await self.shell.storage.write(work)
         await asyncio.sleep(answer_at - time.monotonic())
         if token is None:
             raise Refused(
@@ -284,8 +306,21 @@ class WebChat:
             )
         return _json({"token": token}, 201)
 
-    async def _session_behind(self, session: AsyncSession, code_hash: bytes, now: datetime) -> str | None:
-        contact_id = await return_codes.contact_behind(session, code_hash, now)
+    async def _follow_link(self, request: web.Request) -> web.Response:
+        link = (await self._body(request)).get("link", "")
+        self._allow(self._links_here, _neighbourhood(self._address(request)))
+        now = self.shell.clock()
+
+        async def work(session: AsyncSession) -> str | None:
+            contact_id = await one_time_links.redeem(session, self.shell.vault, link, now)
+            return await self._session_for(session, contact_id, now)
+
+        token = await self.shell.storage.write(work) if isinstance(link, str) else None
+        if token is None:
+            raise Refused("unknown_link", "这个链接已经用过或过期了。可以直接在这里写，开始新的对话。", 404)
+        return _json({"token": token}, 201)
+
+    async def _session_for(self, session: AsyncSession, contact_id: int | None, now: datetime) -> str | None:
         if contact_id is None or await sessions.address_of(session, self.shell.vault, contact_id) is None:
             return None
         token = sessions.new_token()

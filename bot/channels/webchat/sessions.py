@@ -31,9 +31,14 @@ _SEEN_EVERY: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A valid token: the session row, the sender its messages carry, and the contact once there is one."""
+    """A valid token: the session row, where its messages belong, and the contact once there is one.
+
+    The contact can be one of another channel: who followed a one-time link goes on in the conversation they came from.
+    """
 
     session_id: int
+    channel: str
+    account: str
     sender: str
     contact_id: int | None
     seen_at: datetime
@@ -68,9 +73,9 @@ async def visit(session: AsyncSession, vault: Vault, token: str, now: datetime) 
         sender = _sender(vault, token)
         contact_id = await _contact_of(session, vault, sender)
         if contact_id is None:  # has not written yet
-            return Visit(row.id, sender, None, row.seen_at)
+            return Visit(row.id, NAME, ACCOUNT, sender, None, row.seen_at)
     address = await address_of(session, vault, contact_id)
-    return Visit(row.id, address, contact_id, row.seen_at) if address is not None else None
+    return Visit(row.id, *address, contact_id, row.seen_at) if address is not None else None
 
 
 async def still_open(session: AsyncSession, session_id: int) -> bool:
@@ -124,18 +129,19 @@ async def _contact_of(session: AsyncSession, vault: Vault, sender: str) -> int |
     return found
 
 
-async def address_of(session: AsyncSession, vault: Vault, contact_id: int) -> str | None:
-    """The visitor id of a web chat contact, or None when the person was erased or there is no such contact."""
+async def address_of(session: AsyncSession, vault: Vault, contact_id: int) -> tuple[str, str, str] | None:
+    """Channel, account and address of a contact, or None when the person was erased or there is no such contact."""
     found = (
         await session.execute(
-            select(Contact.address_sealed, Person.data_key)
+            select(Contact.channel, Contact.account, Contact.address_sealed, Person.data_key)
             .join(Person, Person.id == Contact.person_id)
-            .where(Contact.id == contact_id, Contact.channel == NAME)
+            .where(Contact.id == contact_id)
         )
     ).one_or_none()
     if found is None:
         return None
     try:
-        return vault.person_key(found.data_key).open(found.address_sealed, "contact.address")
+        address = vault.person_key(found.data_key).open(found.address_sealed, "contact.address")
     except Unreadable:
         return None
+    return found.channel, found.account, address

@@ -121,7 +121,7 @@ class Socket:
         match frame.get("type"):
             case "send":
                 message = frames.send(frame, self._chat.settings.max_text)
-                stored = await self._chat.store(visit.sender, message, self._address)
+                stored = await self._chat.store(visit, message, self._address)
                 self._contact_id = stored.contact_id
                 await self._chat.bell.watch(page, [stored.conversation_id])
                 await self._tell(
