@@ -12,6 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from escalation import alerts, conversations, desk, roster
+from escalation.privacy import Unreadable
+
 _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 
 
@@ -57,6 +60,32 @@ def from_validation(error: ValidationError) -> Refused:
     ]
     told = "；".join(f"{f['field']}：{f['message']}" for f in fields[:5])
     return Refused(400, "invalid", f"请求内容有误：{told}", fields=fields)
+
+
+def from_room(error: Exception) -> Refused | None:
+    """What an escalation rule's own exception means to whoever asked; None for a fault of ours."""
+    match error:
+        case desk.AlreadyTaken():
+            return conflict("这个会话已由同事接手。", error="taken")
+        case desk.NotAllowed(code=code):
+            return Refused(409, code, _NOT_ALLOWED.get(code, "现在不能做这件事，会话的状态可能刚刚变了。"))
+        case conversations.Closed() | alerts.NotFound():
+            return not_found()
+        case roster.BadShift():
+            return Refused(400, "shift", "班次的结束要晚于开始，且不超过 24 小时。")
+        case Unreadable():
+            return conflict("来访者的资料已按要求删除，不能再操作。", error="erased")
+        case _:
+            return None
+
+
+_NOT_ALLOWED = {
+    "closed": "会话已经结束。",
+    "not_yours": "这个会话现在不由您处理。",
+    "no_offer": "这次转交已撤回或已处理。",
+    "not_here": "不能转给这位同事：不在本台、已停用，或者就是您自己。",
+    "decided": "已经有人处理过了。",
+}
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

@@ -72,7 +72,12 @@ def setup(app: web.Application) -> None:
 
 def peer(request: web.Request, trusted_proxies: int) -> str:
     """The visitor's network address: the connection's, or as many X-Forwarded-For hops back as proxies are trusted."""
-    hops = [h.strip() for line in request.headers.getall("X-Forwarded-For", []) for h in line.split(",") if h.strip()]
+    hops = [
+        h.strip()
+        for line in request.headers.getall("X-Forwarded-For", [])
+        for h in line.split(",")
+        if h.strip()
+    ]
     if trusted_proxies > 0 and hops:
         return hops[-min(trusted_proxies, len(hops))][:64]
     return request.remote or ""

@@ -22,8 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot.shell import Shell
 from bot.tables import LoginDelay, LoginSession
 from bot.web.problems import Refused
-from escalation import records, staff
-from escalation.tables import Screen, Shift, Staff
+from escalation import records, roster, staff
+from escalation.tables import Staff
 
 LASTS = timedelta(hours=12)
 IDLE = timedelta(hours=2)
@@ -32,7 +32,6 @@ LONGEST_WAIT = timedelta(seconds=60)
 _FORGET = timedelta(minutes=15)  # so long after the last wait ended, counting starts anew
 _FREE_PER_LOGIN = 3
 _FREE_PER_ADDRESS = 15  # a whole desk may sit behind one address
-_SCREEN_GONE = timedelta(seconds=60)
 _TOUCH = timedelta(seconds=60)  # how exactly the last request is kept
 
 
@@ -122,7 +121,9 @@ class Sessions:
             return
 
         async def work(session: AsyncSession) -> None:
-            await session.execute(update(LoginSession).where(LoginSession.id == me.session_id).values(seen_at=now))
+            await session.execute(
+                update(LoginSession).where(LoginSession.id == me.session_id).values(seen_at=now)
+            )
 
         await self._shell.storage.write(work)
 
@@ -140,15 +141,15 @@ class Sessions:
 
     async def change_password(self, me: SignedIn, old: str, new: str, address: str) -> SignedIn:
         """Set a new password; the staff member's other sessions end. Raises Refused."""
+        problem = weak(new, old=old, login=me.login)
+        if problem:
+            raise Refused(400, "weak", problem)
         names = self._names(me.login, address)
         await self._count_try(names)
         async with self._shell.storage.read() as session:
             member = await session.get_one(Staff, me.id)
         if not await self._fits(member.password_hash, old):
             raise Refused(400, "wrong", "原密码不对。")
-        problem = weak(new, old=old, login=me.login)
-        if problem:
-            raise Refused(400, "weak", problem)
         async with self._hashing:
             hashed = await asyncio.to_thread(staff.hash_password, new)
         now = self._shell.clock()
@@ -236,7 +237,9 @@ def weak(new: str, *, old: str, login: str) -> str:
     return ""
 
 
-async def end_sessions(session: AsyncSession, staff_id: int, now: datetime, *, but: int | None = None) -> None:
+async def end_sessions(
+    session: AsyncSession, staff_id: int, now: datetime, *, but: int | None = None
+) -> None:
     """End a staff member's sessions (all, or all `but` one)."""
     ending = update(LoginSession).where(LoginSession.staff_id == staff_id, LoginSession.ended_at.is_(None))
     if but is not None:
@@ -245,10 +248,9 @@ async def end_sessions(session: AsyncSession, staff_id: int, now: datetime, *, b
 
 
 async def _watches(session: AsyncSession, staff_id: int, now: datetime) -> bool:
-    """On duty, with a live screen."""
-    on_duty = select(Shift.id).where(Shift.staff_id == staff_id, Shift.starts_at <= now, Shift.ends_at > now)
-    live = select(Screen.id).where(Screen.staff_id == staff_id, Screen.seen_at > now - _SCREEN_GONE)
-    return await session.scalar(on_duty.limit(1)) is not None and await session.scalar(live.limit(1)) is not None
+    """On the roster now, with a live screen."""
+    duty = await roster.on_duty(session, now)
+    return staff_id in duty.on_shift and staff_id in duty.live
 
 
 def _signed_in(row: LoginSession, member: Staff) -> SignedIn:

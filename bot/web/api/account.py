@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
-from sqlalchemy import select
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.events import News
 from bot.web.api.fields import Asked, Flag, Nothing, Number, Secret
 from bot.web.api.operations import Call, get, post
 from bot.web.api.shapes import Me, Ok
-from bot.web.problems import Refused
-from bot.web.sessions import COOKIE, SignedIn, end_presence
+from bot.web.problems import forbidden
+from bot.web.sessions import COOKIE, SignedIn
 from escalation import records, roster, staff
-from escalation.tables import Shift
-from pydantic import Field
-
-LONGEST_DUTY = timedelta(hours=12)
+from escalation.policy import DUTY, SUPERVISOR
 
 
 class Login(Asked):
@@ -64,46 +58,32 @@ async def change_password(call: Call, asked: NewPassword) -> Me:
 
 @post("/me/duty", "开始或结束自己的值班", asks=Duty, gives=Me, needs="duty")
 async def duty(call: Call, asked: Duty) -> Me:
-    rung = asked.rung if asked.rung is not None else (2 if call.me.role == "supervisor" else 0)
-    if rung == 2 and call.me.role != "supervisor":
-        raise Refused(403, "forbidden", "只有督导能值督导班。")
+    supervisor = call.me.role == "supervisor"
+    rung = asked.rung if asked.rung is not None else (SUPERVISOR if supervisor else DUTY)
+    if rung == SUPERVISOR and not supervisor:
+        raise forbidden("只有督导能值督导班。")
     now, me_id = call.now, call.me.id
 
     async def work(session: AsyncSession) -> None:
-        await end_shifts(session, me_id, now)
         if asked.on_duty:
-            session.add(Shift(staff_id=me_id, rung=rung, starts_at=now, ends_at=now + LONGEST_DUTY))
+            await roster.go_on_duty(session, me_id, rung=rung, now=now)
+        else:
+            await roster.go_off_duty(session, me_id, now=now)
         records.write(session, me_id, "duty.start" if asked.on_duty else "duty.end", "staff", me_id, now)
 
     await call.write(work)
-    call.shell.bus.publish(News("alert", 0, {"duty": True}))
+    call.tell("alert", duty=True)
     return await _me(call, call.me)
-
-
-async def end_shifts(session: AsyncSession, staff_id: int, now: datetime) -> None:
-    """End what shifts of this person run now."""
-    running = await session.scalars(
-        select(Shift).where(Shift.staff_id == staff_id, Shift.starts_at <= now, Shift.ends_at > now)
-    )
-    for shift in running:
-        shift.ends_at = now
-    await session.flush()
-
-
-async def on_duty(session: AsyncSession, staff_id: int, now: datetime) -> bool:
-    """Whether a shift of this person runs now."""
-    running = select(Shift.id).where(Shift.staff_id == staff_id, Shift.starts_at <= now, Shift.ends_at > now)
-    return await session.scalar(running.limit(1)) is not None
 
 
 async def _me(call: Call, me: SignedIn) -> Me:
     async with call.shell.storage.read() as session:
-        duty_now = await on_duty(session, me.id, call.now)
+        duty_now = me.id in (await roster.on_duty(session, call.now)).on_shift
     return Me(
         id=me.id,
         login=me.login,
         name=me.name,
-        role=me.role,  # type: ignore[arg-type]  # checked by the model
+        role=me.role,
         must_change_password=me.must_change_password,
         csrf_token=me.csrf_token,
         on_duty=duty_now,

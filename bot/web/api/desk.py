@@ -20,12 +20,14 @@ from bot.web.api.fields import Asked, Nothing, OptionalLine
 from bot.web.api.operations import Call, get
 from bot.web.api.templates import in_force
 from escalation import cases
+from handlers.templates import shipped as shipped_texts
+from knowledge.entries import Entry
 from knowledge.library import Library
 
 log = structlog.get_logger(__name__)
 _SUGGESTED = 4
 # Texts a counsellor may send as they are; the others are the bot's own.
-_CANNED = ("canned.",)
+_CANNED = "canned."
 
 
 class Search(Asked):
@@ -97,7 +99,7 @@ async def canned_replies(call: Call, asked: Nothing) -> list[shapes.CannedReply]
         view = await DeskNow(call.shell.settings.desk).view(session, call.now)
     return [
         shapes.CannedReply(key=key, title=shipped.title, text=texts.fill(key, view).text)
-        for key, shipped in texts.shipped().items()
+        for key, shipped in shipped_texts().items()
         if key.startswith(_CANNED)
     ]
 
@@ -126,3 +128,27 @@ async def suggestions(text: str, category: str) -> list[shapes.Suggestion]:
         for c in found
         if c.entry_id in by_id and c.score >= 0.05
     ]
+
+
+def _entry(entry: Entry, score: float) -> shapes.EntryShown:
+    sources = [citation.source().line() for citation in entry.sources]
+    return shapes.EntryShown(
+        id=entry.id, title=entry.title, text=entry.chat_text, score=score, sources=sources
+    )
+
+
+_loaded: list[Library | None] = []
+_loading = asyncio.Lock()
+
+
+async def the_library() -> Library | None:
+    """The published entries, searched by words alone; None (and a log line) when they cannot be read: a counsellor
+    without suggestions still has a conversation."""
+    async with _loading:
+        if not _loaded:
+            try:
+                _loaded.append(await asyncio.to_thread(Library.load))
+            except Exception as error:
+                log.error("entries.unavailable", error=type(error).__name__)
+                _loaded.append(None)
+    return _loaded[0]

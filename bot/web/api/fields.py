@@ -62,7 +62,9 @@ def _strip(value: Any) -> Any:
 
 
 # In
-IdIn = Annotated[int, BeforeValidator(read_id, json_schema_input_type=Annotated[str, Field(pattern="^[0-9]{1,19}$")])]
+IdIn = Annotated[
+    int, BeforeValidator(read_id, json_schema_input_type=Annotated[str, Field(pattern="^[0-9]{1,19}$")])
+]
 MomentIn = Annotated[
     datetime,
     BeforeValidator(

@@ -14,7 +14,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
@@ -25,6 +25,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.channels import StorageUnavailable
+from bot.events import News, What
 from bot.shell import SHELL, Shell
 from bot.web.api.fields import Nothing, read_id
 from bot.web.problems import Refused, forbidden, from_room, from_validation, not_found
@@ -33,7 +34,6 @@ from bot.web.sessions import COOKIE, Sessions, SignedIn
 from escalation import staff
 
 log = structlog.get_logger(__name__)
-A = TypeVar("A", bound=BaseModel)
 T = TypeVar("T")
 
 SESSIONS: web.AppKey[Sessions] = web.AppKey("sessions", Sessions)
@@ -101,46 +101,50 @@ class Call:
     def address(self) -> str:
         return peer(self.request, self.shell.settings.server.trusted_proxies)
 
+    def tell(self, what: What, conversation_id: int = 0, **extra: Any) -> None:
+        """News for the screens, after the commit. Ids, levels and states only."""
+        self.shell.bus.publish(News(what, conversation_id, extra or None))
+
     async def write(self, work: Callable[[AsyncSession], Awaitable[T]], *, urgent: bool = False) -> T:
         return await self.shell.storage.write(work, urgent=urgent)
 
 
-Handler = Callable[[Call, A], Awaitable[Any]]
+Handler = Callable[[Call, Any], Awaitable[Any]]
 operations: list[Operation] = []
 
 
 def get(
-    path: str, summary: str, *, asks: type[A] = cast(Any, Nothing), gives: Any, **more: Any
-) -> Callable[[Handler[A]], Handler[A]]:
+    path: str, summary: str, *, asks: type[BaseModel] = Nothing, gives: Any, **more: Any
+) -> Callable[[Handler], Handler]:
     """Declare a GET; `asks` is the model of its query."""
     return _declare("GET", path, summary, asks, gives, more)
 
 
 def post(
-    path: str, summary: str, *, asks: type[A] = cast(Any, Nothing), gives: Any, **more: Any
-) -> Callable[[Handler[A]], Handler[A]]:
+    path: str, summary: str, *, asks: type[BaseModel] = Nothing, gives: Any, **more: Any
+) -> Callable[[Handler], Handler]:
     """Declare a POST; `asks` is the model of its JSON body."""
     return _declare("POST", path, summary, asks, gives, more)
 
 
 def patch(
-    path: str, summary: str, *, asks: type[A] = cast(Any, Nothing), gives: Any, **more: Any
-) -> Callable[[Handler[A]], Handler[A]]:
+    path: str, summary: str, *, asks: type[BaseModel] = Nothing, gives: Any, **more: Any
+) -> Callable[[Handler], Handler]:
     """Declare a PATCH; `asks` is the model of its JSON body."""
     return _declare("PATCH", path, summary, asks, gives, more)
 
 
 def delete(
-    path: str, summary: str, *, asks: type[A] = cast(Any, Nothing), gives: Any, **more: Any
-) -> Callable[[Handler[A]], Handler[A]]:
+    path: str, summary: str, *, asks: type[BaseModel] = Nothing, gives: Any, **more: Any
+) -> Callable[[Handler], Handler]:
     """Declare a DELETE."""
     return _declare("DELETE", path, summary, asks, gives, more)
 
 
 def _declare(
-    method: str, path: str, summary: str, asks: type[A], gives: Any, more: dict[str, Any]
-) -> Callable[[Handler[A]], Handler[A]]:
-    def register(run: Handler[A]) -> Handler[A]:
+    method: str, path: str, summary: str, asks: type[BaseModel], gives: Any, more: dict[str, Any]
+) -> Callable[[Handler], Handler]:
+    def register(run: Handler) -> Handler:
         tag = run.__module__.rpartition(".")[2]
         operations.append(Operation(method, path, summary, run.__name__, run, asks, gives, tag=tag, **more))
         return run
@@ -159,13 +163,19 @@ def route(operation: Operation) -> web.RouteDef:
         # Serialised by the declared model: what is not in the contract cannot slip out.
         body = adapter.dump_json(adapter.validate_python(given))
         response = web.Response(
-            body=body, status=operation.status, content_type="application/json", charset="utf-8", headers=call.headers
+            body=body,
+            status=operation.status,
+            content_type="application/json",
+            charset="utf-8",
+            headers=call.headers,
         )
         _set_cookies(response, call)
         return response
 
-    return web.route(operation.method, operation.path, serve, allow_head=False) if operation.method == "GET" else web.route(
-        operation.method, operation.path, serve
+    return (
+        web.route(operation.method, operation.path, serve, allow_head=False)
+        if operation.method == "GET"
+        else web.route(operation.method, operation.path, serve)
     )
 
 
@@ -192,7 +202,9 @@ async def signed_in(request: web.Request) -> SignedIn:
 async def _admit(request: web.Request, operation: Operation) -> Call:
     shell = request.config_dict[SHELL]
     if operation.method not in _SAFE and not same_origin(request):
-        raise Refused(403, "origin", "请求不是从本服务的页面发出的。部署在代理之后时，请设置 server.public_url。")
+        raise Refused(
+            403, "origin", "请求不是从本服务的页面发出的。部署在代理之后时，请设置 server.public_url。"
+        )
     if operation.public:
         return Call(request, shell, shell.clock())
     me = await signed_in(request)
@@ -280,7 +292,9 @@ def _depth(data: Any) -> int:
 
 
 @web.middleware
-async def refusals(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+async def refusals(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
     """Outermost in the API: whatever goes wrong becomes JSON with a precise status, and a log line without words."""
     try:
         response = await handler(request)
@@ -300,7 +314,9 @@ async def refusals(request: web.Request, handler: Callable[[web.Request], Awaita
         refused_by_room = from_room(error)
         if refused_by_room is None:
             log.error("api.failed", error=type(error).__name__, at=_where(error), method=request.method)
-            refused_by_room = Refused(500, "failed", "程序出错了，这次操作没有保存。请重试；再次出现请告诉管理员。")
+            refused_by_room = Refused(
+                500, "failed", "程序出错了，这次操作没有保存。请重试；再次出现请告诉管理员。"
+            )
         response = _told(refused_by_room)
     response.headers.setdefault("Cache-Control", "no-store")
     return response
@@ -308,7 +324,9 @@ async def refusals(request: web.Request, handler: Callable[[web.Request], Awaita
 
 def _told(refused: Refused) -> web.Response:
     body = json.dumps(refused.as_dict(), ensure_ascii=False, default=str).encode()
-    response = web.Response(body=body, status=refused.status, content_type="application/json", charset="utf-8")
+    response = web.Response(
+        body=body, status=refused.status, content_type="application/json", charset="utf-8"
+    )
     if "seconds" in refused.more:
         response.headers["Retry-After"] = str(refused.more["seconds"])
     return response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from bot.web.api.fields import Given, Id, RiskName, Role, Time
 
@@ -18,7 +18,7 @@ class Ok(Given):
 class Problem(Given):
     """Why a request was not carried out."""
 
-    model_config = {"extra": "allow"}
+    model_config = ConfigDict(extra="allow", frozen=True)
     error: str
     message: str
 

@@ -140,7 +140,9 @@ async def _beside(
 ) -> _Beside:
     ids = [row.id for row in rows]
     people = await session.execute(
-        select(Person.id, Person.data_key, Person.alias_sealed).where(Person.id.in_({r.person_id for r in rows}))
+        select(Person.id, Person.data_key, Person.alias_sealed).where(
+            Person.id.in_({r.person_id for r in rows})
+        )
     )
     persons = {}
     for person_id, wrapped, alias in people:
@@ -202,13 +204,17 @@ async def _unread(session: AsyncSession, ids: Sequence[int]) -> dict[int, int]:
 
 
 async def _previews(
-    session: AsyncSession, rows: Sequence[Conversation], persons: Mapping[int, tuple[DataKey | None, str | None]]
+    session: AsyncSession,
+    rows: Sequence[Conversation],
+    persons: Mapping[int, tuple[DataKey | None, str | None]],
 ) -> dict[int, str]:
     """The person's last words, shortened."""
     last = (
         select(func.max(Message.id))
         .where(
-            Message.conversation_id.in_([r.id for r in rows]), Message.direction == "in", Message.kind != "event"
+            Message.conversation_id.in_([r.id for r in rows]),
+            Message.direction == "in",
+            Message.kind != "event",
         )
         .group_by(Message.conversation_id)
     )
@@ -230,7 +236,12 @@ _KINDS = {"image": "［图片］", "voice": "［语音］", "location": "［位�
 
 
 async def thread(
-    session: AsyncSession, key: DataKey | None, conversation_id: int, *, before: int | None = None, limit: int = 50
+    session: AsyncSession,
+    key: DataKey | None,
+    conversation_id: int,
+    *,
+    before: int | None = None,
+    limit: int = 50,
 ) -> list[shapes.MessageShown]:
     """The last `limit` messages (of those older than `before`), oldest first."""
     chosen = select(Message).where(Message.conversation_id == conversation_id)
@@ -305,11 +316,16 @@ def _object(text: str | None) -> dict[str, Any]:
 
 
 async def notes(session: AsyncSession, key: DataKey | None, conversation_id: int) -> list[shapes.NoteShown]:
-    rows = list(await session.scalars(select(Note).where(Note.conversation_id == conversation_id).order_by(Note.id)))
+    rows = list(
+        await session.scalars(select(Note).where(Note.conversation_id == conversation_id).order_by(Note.id))
+    )
     authors = await names(session, [n.staff_id for n in rows])
     return [
         shapes.NoteShown(
-            id=n.id, staff=named(n.staff_id, authors), at=n.at, text=opened(key, n.text_sealed, "note.text") or ""
+            id=n.id,
+            staff=named(n.staff_id, authors),
+            at=n.at,
+            text=opened(key, n.text_sealed, "note.text") or "",
         )
         for n in rows
     ]
@@ -400,15 +416,21 @@ async def case_of(session: AsyncSession, conversation: Conversation) -> shapes.C
     )
 
 
-async def rescues(session: AsyncSession, key: DataKey | None, conversation_id: int) -> list[shapes.RescueShown]:
+async def rescues(
+    session: AsyncSession, key: DataKey | None, conversation_id: int
+) -> list[shapes.RescueShown]:
     rows = list(
-        await session.scalars(select(Rescue).where(Rescue.conversation_id == conversation_id).order_by(Rescue.id))
+        await session.scalars(
+            select(Rescue).where(Rescue.conversation_id == conversation_id).order_by(Rescue.id)
+        )
     )
     if not rows:
         return []
     told = list(
         await session.scalars(
-            select(RescueNotice).where(RescueNotice.rescue_id.in_([r.id for r in rows])).order_by(RescueNotice.at)
+            select(RescueNotice)
+            .where(RescueNotice.rescue_id.in_([r.id for r in rows]))
+            .order_by(RescueNotice.at)
         )
     )
     known = await names(
@@ -434,7 +456,10 @@ def _rescue(
         not_awaited_reason=opened(key, row.not_awaited_reason_sealed, "rescue.not_awaited_reason"),
         notices=[
             shapes.NoticeShown(
-                told=n.told, by=named(n.by_id, known), at=n.at, detail=opened(key, n.detail_sealed, "rescue_notice.detail")
+                told=n.told,
+                by=named(n.by_id, known),
+                at=n.at,
+                detail=opened(key, n.detail_sealed, "rescue_notice.detail"),
             )
             for n in told
         ],
@@ -470,6 +495,19 @@ async def nuisance_of(
     )
 
 
+def safe_contact(key: DataKey | None, person: Person) -> shapes.SafeContactShown | None:
+    """How the person can be reached safely, as far as they said."""
+    said = _object(opened(key, person.safe_contact_sealed, "person.safe_contact"))
+    if not said:
+        return None
+    return shapes.SafeContactShown(
+        how=str(said.get("how", "")),
+        when=str(said.get("when", "")),
+        may_say_who=bool(said.get("may_say_who", False)),
+        words=str(said.get("words", "")),
+    )
+
+
 async def earlier(session: AsyncSession, conversation: Conversation) -> list[shapes.EarlierContact]:
     """The same person's other conversations, newest first."""
     rows = await session.scalars(
@@ -497,14 +535,14 @@ async def quota(session: AsyncSession, conversation: Conversation, now: datetime
     )
     left = sum(max(0, q.allowed - q.used) for q in open_ones)
     until = max((q.until for q in open_ones if q.used < q.allowed), default=None)
-    if left and until is not None:
-        text = f"还可以发 {left} 条"
-    else:
-        text = "现在发不出去：对方再次来信后才能继续发送，您写的内容会保留"
+    spent = "现在发不出去：对方再次来信后才能继续发送，您写的内容会保留"
+    text = f"还可以发 {left} 条" if left else spent
     return shapes.QuotaShown(left=left, until=until, text=text)
 
 
-async def transfer_of(session: AsyncSession, vault: Vault, key: DataKey | None, conversation_id: int) -> shapes.TransferShown | None:
+async def transfer_of(
+    session: AsyncSession, vault: Vault, key: DataKey | None, conversation_id: int
+) -> shapes.TransferShown | None:
     """The open offer to hand the conversation over."""
     row = await session.scalar(
         select(Transfer)
