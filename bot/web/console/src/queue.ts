@@ -1,0 +1,78 @@
+/** The order of waiting conversations and the time each has left. The server orders the same way; see escalation. */
+import type { Alert, Card, Risk } from './api/types'
+import { riskRank } from './risk'
+
+/** Promise 6: without a human's reply for so long, the conversation goes back to the head of the queue. Milliseconds. */
+export const SILENCE_MS: Record<Risk, number> = {
+  critical: 2 * 60_000,
+  high: 5 * 60_000,
+  medium: 30 * 60_000,
+  low: 30 * 60_000,
+  none: 30 * 60_000,
+}
+
+/** Graver first, then who waits longest. A nuisance mark lowers the place behind all others, but never a critical one. */
+export function queueOrder(a: Card, b: Card): number {
+  return place(a) - place(b) || waitsFrom(a) - waitsFrom(b) || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
+}
+
+function place(card: Card): number {
+  const rank = 4 - riskRank(card.risk)
+  return card.nuisance && card.risk !== 'critical' ? rank + 5 : rank
+}
+
+function waitsFrom(card: Card): number {
+  const since = card.waiting_since ?? card.last_inbound_at ?? card.opened_at
+  return Date.parse(since)
+}
+
+/** My conversations: those where somebody waits for me first (by deadline), then the newest talk. */
+export function mineOrder(a: Card, b: Card): number {
+  const [dueA, dueB] = [deadline(a), deadline(b)]
+  if (dueA !== null && dueB !== null) return dueA - dueB
+  if (dueA !== null || dueB !== null) return dueA !== null ? -1 : 1
+  return riskRank(b.risk) - riskRank(a.risk) || Date.parse(b.last_inbound_at ?? b.opened_at) - Date.parse(a.last_inbound_at ?? a.opened_at)
+}
+
+/** When a human must have replied (ms since 1970), or null when nobody waits. */
+export function deadline(card: Pick<Card, 'state' | 'risk' | 'waiting_since'>): number | null {
+  if (card.state !== 'human' || !card.waiting_since) return null
+  return Date.parse(card.waiting_since) + (SILENCE_MS[card.risk] ?? SILENCE_MS.critical)
+}
+
+export interface Due {
+  at: number
+  conversation_id: string
+  what: 'reply' | 'alert'
+}
+
+/** The next moment at which something happens without me: a reply of mine is due, or an alert climbs. */
+export function nextDue(mine: Card[], alerts: Alert[]): Due | null {
+  const dues: Due[] = []
+  for (const card of mine) {
+    const at = deadline(card)
+    if (at !== null) dues.push({ at, conversation_id: card.id, what: 'reply' })
+  }
+  for (const alert of alerts)
+    if (alert.state !== 'ended' && alert.next_at)
+      dues.push({ at: Date.parse(alert.next_at), conversation_id: alert.conversation_id, what: 'alert' })
+  dues.sort((a, b) => a.at - b.at)
+  return dues[0] ?? null
+}
+
+/** "0:07", "12:30", "2 小时 5 分", "3 天": how long, dense enough for a list. */
+export function span(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000))
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`
+  const hours = Math.floor(seconds / 3600)
+  if (hours < 24) {
+    const minutes = Math.floor((seconds % 3600) / 60)
+    return minutes ? `${hours} 小时 ${minutes} 分` : `${hours} 小时`
+  }
+  return `${Math.floor(hours / 24)} 天`
+}
+
+/** A countdown; what is overdue says so. */
+export function left(due: number, now: number): string {
+  return due >= now ? span(due - now) : `已超 ${span(now - due)}`
+}

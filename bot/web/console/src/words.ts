@@ -1,0 +1,143 @@
+/** The desk's own words for what the API names by code. An unknown code is shown as it is, never hidden. */
+import type { Risk, Role, State } from './api/types'
+
+const look = (table: Record<string, string>) => (code: string | null | undefined) =>
+  code ? (table[code] ?? code) : ''
+
+export const RISK_NAMES: Record<Risk, string> = { none: '无', low: '低', medium: '中', high: '高', critical: '紧急' }
+
+export const channelName = look({ webchat: '网页', wechat: '微信', sms: '短信', phone: '电话' })
+
+export const STATE_NAMES: Record<State, string> = {
+  bot: '自动应答',
+  queued: '待接',
+  human: '人工',
+  closed: '已结束',
+}
+
+export const ROLE_NAMES: Record<Role, string> = {
+  counsellor: '咨询员',
+  supervisor: '督导',
+  curator: '知识编辑',
+  administrator: '管理员',
+}
+
+export const kindName = look({
+  suicide: '自杀',
+  self_harm: '自伤',
+  domestic_abuse: '家庭伤害',
+  sexual_abuse: '性侵害',
+  bullying: '欺凌',
+  violence: '暴力',
+  fraud: '诈骗',
+  trafficking: '拐卖',
+  drugs: '毒品',
+  runaway: '离家出走',
+  emergency: '紧急情况',
+})
+
+export const topicName = look({ legal: '法律', psychological: '心理', safety: '安全', other: '其他' })
+
+export const RUNG_NAMES = ['值班咨询员', '备班咨询员', '督导', '兜底电话']
+
+export const alertReason = look({
+  episode: '危机事件',
+  unread: '有消息无人查看',
+  owner_gone: '接待人离线',
+  risen: '人工会话中风险升高',
+  understanding_down: '自动识别停了',
+  silence: '超过时限没有人工回复',
+})
+
+export const alertEventName = look({
+  started: '开始',
+  raised: '风险升高，再次响铃',
+  rung: '呼叫',
+  skipped: '跳过（无人可呼）',
+  delivered: '已送到',
+  failed: '没有送到',
+  acknowledged: '已知悉',
+  resumed: '恢复响铃',
+  ended: '结束',
+})
+
+export function meansName(means: string | null | undefined): string {
+  if (!means) return ''
+  if (means === 'screen') return '工作台'
+  if (means === 'telephone') return '电话'
+  if (means.startsWith('webhook:')) return `群机器人 ${means.slice(8)}`
+  return means
+}
+
+export const deliveryName = look({
+  pending: '等待发送',
+  attempting: '发送中',
+  sent: '已发出',
+  delivered: '已送达',
+  failed: '没有送到',
+  unknown: '是否送到不明',
+})
+
+export const deliveryError = look({
+  '45015': '微信 48 小时窗口已关闭，对方再来消息才能发',
+  '45047': '微信客服消息额度已用完，对方再来消息才能发',
+  window_closed: '发送窗口已关闭，对方再来消息才能发',
+  quota_spent: '发送额度已用完，对方再来消息才能发',
+  opted_out: '对方已退订主动短信',
+  unmapped_template: '短信服务商没有对应模板',
+  number_dead: '号码不可用',
+  timeout: '超时',
+})
+
+export const toldName = look({
+  police_110: '公安 110',
+  ambulance_120: '急救 120',
+  fire_119: '消防 119',
+  guardian: '监护人',
+  school: '学校',
+  other: '其他',
+})
+
+export const TOLD_CODES = ['police_110', 'ambulance_120', 'fire_119', 'guardian', 'school', 'other']
+
+export const taskName = look({
+  cannot_reach: '联系不上来访者',
+  unknown_delivery: '消息是否送达不明',
+  unmapped_template: '短信模板未登记',
+  clock_warning: '时钟可能不准',
+  erasure: '删除请求待审批',
+  nuisance_review: '骚扰标记待确认',
+  ask_safe_contact: '询问安全联系方式',
+  sweep: '补救未处理的消息',
+})
+
+export const messageKind = look({
+  voice: '语音',
+  image: '图片',
+  location: '位置',
+  link: '链接',
+  event: '事件',
+  form: '表单',
+})
+
+export const recordAction = look({
+  look: '查看',
+  claim: '接待',
+  reply: '回复',
+  note: '备注',
+  transfer: '转给同事',
+  'transfer.offer': '转给同事',
+  'transfer.accept': '接受转来',
+  'transfer.decline': '谢绝转来',
+  hand_back: '交回队列',
+  close: '结束会话',
+  assess: '评估风险',
+  acknowledge: '知悉警报',
+  decide: '决定警报',
+  'rescue.open': '启动紧急救援',
+  'rescue.told': '告知',
+  'rescue.approve': '同意救援',
+  'network_address.show': '查看网络地址',
+  'template.draft': '起草模板',
+  'template.approve': '批准模板',
+})
