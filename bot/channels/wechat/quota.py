@@ -54,12 +54,18 @@ async def quota_left(
         rows = [*(r for r in rows if r.opened_by != "message"), _after_message(contact_id, said_at)]
     left = sum(row.allowed - row.used for row in rows)
     if not rows:
-        return Left(0, None, "离对方上一条消息已超过 48 小时，微信不让我们先发。写下的会留到对方再来消息时送出；着急请换对方同意的方式联系。")
+        return Left(
+            0,
+            None,
+            "距对方上一条消息已超过 48 小时。写下的会留到对方再来消息时送出；着急请换对方同意的方式联系。",
+        )
     until = max(row.until for row in rows)
     local = until.astimezone(ZoneInfo(timezone))
     when = f"{local.month}月{local.day}日 {local:%H:%M}"
     if left == 0:
-        return Left(0, until, "微信的额度已用完，写下的会留到对方再来消息时送出；着急请换对方同意的方式联系。")
+        return Left(
+            0, until, "微信的额度已用完，写下的会留到对方再来消息时送出；着急请换对方同意的方式联系。"
+        )
     return Left(left, until, f"还可以发 {left} 条，到 {when} 为止；对方来一条消息就重新计数。")
 
 

@@ -39,6 +39,9 @@ from handlers.turn import DeskView
 log = structlog.get_logger(__name__)
 
 PASSIVE_SECONDS: Final = 4.3  # of WeChat's 5: the rest is the way back
+_THIRD_SECONDS: Final = (
+    3.5  # the last delivery leaves more time for the way back, and for writing a holding text
+)
 _TOO_LATE: Final = 4.9  # what would be written after this, WeChat no longer reads
 _CUT: Final = 5.2  # by now WeChat has cut the connection and is about to deliver again
 _THIRD_AFTER: Final = 9  # seconds from the first delivery to the third
@@ -82,7 +85,7 @@ class Webhook:
             stored = await self._shell.inbox.receive(message)
             if stored.new:
                 await self._note(message, stored, opened, now)
-            replies = await self._replies(stored, opened, until=arrived + PASSIVE_SECONDS)
+            replies = await self._replies(stored, opened, arrived=arrived)
         except StorageUnavailable:
             return web.Response(status=503, text="try again")
         if replies is None:  # not ready, and not the last delivery: let WeChat try again
@@ -94,29 +97,28 @@ class Webhook:
     # --- what there is to say -----------------------------------------------------------------------------------------
 
     async def _replies(
-        self, stored: Stored, opened: Opened, *, until: float
+        self, stored: Stored, opened: Opened, *, arrived: float
     ) -> Sequence[OutboundMessage] | None:
         """What this delivery carries; None when it should stay unanswered."""
-        count = self._deliveries.add(stored.message_id)
         if not stored.new and (said := await self._shell.outbox.said(stored.message_id)):
             return said
-        replies = await self._claim(stored, until)
         if not self._account.verified:
-            return await self._only_voice(stored, opened, replies, count)
+            return await self._only_voice(stored, opened, arrived)
+        replies = await self._claim(stored, arrived + PASSIVE_SECONDS)
         # Another delivery of the same message may have taken them while this one waited.
-        return replies or (() if stored.new else await self._shell.outbox.said(stored.message_id))
+        return replies or await self._shell.outbox.said(stored.message_id)
 
     async def _only_voice(
-        self, stored: Stored, opened: Opened, replies: Sequence[OutboundMessage], count: int
+        self, stored: Stored, opened: Opened, arrived: float
     ) -> Sequence[OutboundMessage] | None:
         """The same for an unverified account, whose every word rides on a delivery."""
-        async with self._shell.storage.read() as session:
-            row = await session.get_one(Message, stored.message_id)
-        if row.state != "received":
+        third = await self._is_third(stored, opened)
+        replies = await self._claim(stored, arrived + (_THIRD_SECONDS if third else PASSIVE_SECONDS))
+        if (await self._message(stored)).state != "received":
             if await self._add_link(stored):
                 replies = [*replies, *await self._claim(stored, 0)]
             return replies or await self._shell.outbox.said(stored.message_id)
-        if _is_third(count, opened, self._shell.clock() - row.received_at):
+        if third:
             if not replies:
                 await self._write(stored, "wechat.wait", dedupe=f"wechat.wait:{stored.message_id}")
                 replies = await self._claim(stored, 0)
@@ -126,6 +128,23 @@ class Webhook:
         if replies:
             await self._shell.outbox.settle([r.delivery_id for r in replies], sent=False)
         return None
+
+    async def _is_third(self, stored: Stored, opened: Opened) -> bool:
+        """Whether WeChat will not deliver this again: by our count; by WeChat's clock, should an earlier delivery have
+        failed before it was stored; by ours, should the process that counted be gone. Wrongly third only means
+        answering early."""
+        count = self._deliveries.add(stored.message_id)
+        sent = created_at(opened.fields)
+        if count >= 3 or (sent is not None and opened.signed_at - sent >= _THIRD_AFTER):
+            return True
+        if stored.new:
+            return False
+        since_stored = self._shell.clock() - (await self._message(stored)).received_at
+        return since_stored.total_seconds() >= _THIRD_AFTER
+
+    async def _message(self, stored: Stored) -> Message:
+        async with self._shell.storage.read() as session:
+            return await session.get_one(Message, stored.message_id)
 
     async def _claim(self, stored: Stored, until: float) -> Sequence[OutboundMessage]:
         within = max(0.0, until - asyncio.get_running_loop().time())
@@ -153,6 +172,7 @@ class Webhook:
 
         async def work(session: AsyncSession) -> bool:
             conversation = await session.get_one(Conversation, stored.conversation_id)
+            savepoint = await session.begin_nested()
             own = {}
             if public_url:
                 own["link"] = await make_link(
@@ -163,6 +183,7 @@ class Webhook:
             written = await outbox.write(
                 session, self._shell.vault, conversation, [draft], lane=outbox.BOT, now=now, author="system"
             )
+            await (savepoint.commit() if written else savepoint.rollback())  # no link that nobody gets
             return bool(written)
 
         return await self._shell.storage.write(work)
@@ -272,14 +293,6 @@ class _Counted:
         if len(self._counts) > 10_000:
             self._counts.popitem(last=False)
         return count
-
-
-def _is_third(count: int, opened: Opened, since_stored: timedelta) -> bool:
-    """Whether WeChat will not deliver this again: by our count; by WeChat's clock, should an earlier delivery have failed
-    before it was stored; by ours, should the process that counted be gone. Wrongly third only means answering early."""
-    sent = created_at(opened.fields)
-    by_wechat = sent is not None and opened.signed_at - sent >= _THIRD_AFTER
-    return count >= 3 or by_wechat or since_stored.total_seconds() >= _THIRD_AFTER
 
 
 async def _body(request: web.Request) -> bytes:
