@@ -49,13 +49,14 @@ async def locked(session: AsyncSession, conversation_id: int) -> Conversation:
 async def to_queue(
     session: AsyncSession, conversation: Conversation, *, reason: str, now: datetime, returned: bool = False
 ) -> None:
-    """Put the conversation in the queue, or in its right place if it is there. A closed one is left alone.
+    """Put the conversation in the queue, or in its right place if it is there.
+
+    A closed one is opened again: its last message crossed the closing, and somebody has to see it.
 
     `reason` is one of handlers.turn.Queue's; with one of UNJUDGED it rings if nobody looks (alerts.unreadable_waiting).
     `returned`: it had a human and lost them, and goes before everybody but high and critical (promise 6).
     """
-    if conversation.state == "closed":
-        return
+    conversation.closed_at = None
     if reason in UNJUDGED and conversation.unjudged_since is None:
         conversation.unjudged_since = now
     if conversation.state == "human" and not returned:

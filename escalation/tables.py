@@ -317,7 +317,7 @@ class Rescue(Base):
     opened_at: Mapped[datetime]
     place_sealed: Mapped[bytes | None]
     identity_sealed: Mapped[bytes | None]
-    legal_basis: Mapped[str]
+    legal_basis_sealed: Mapped[bytes]  # may be written freely
     guardian_may_harm: Mapped[bool] = mapped_column(default=False)
     approved_by: Mapped[int | None]
     approved_at: Mapped[datetime | None]

@@ -449,7 +449,7 @@ def _rescue(
         opened_at=row.opened_at,
         place=opened(key, row.place_sealed, "rescue.place"),
         identity=opened(key, row.identity_sealed, "rescue.identity"),
-        legal_basis=row.legal_basis,
+        legal_basis=opened(key, row.legal_basis_sealed, "rescue.legal_basis") or "",
         guardian_may_harm=row.guardian_may_harm,
         approved_by=_maybe(row.approved_by, known),
         approved_at=row.approved_at,
