@@ -27,7 +27,15 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import one_time_links
-from bot.channels import InboundMessage, OutboundMessage, SendFailed, Sent, StorageUnavailable, Stored
+from bot.channels import (
+    MAX_TEXT,
+    InboundMessage,
+    OutboundMessage,
+    SendFailed,
+    Sent,
+    StorageUnavailable,
+    Stored,
+)
 from bot.channels.webchat import frames, return_codes, sessions, thread
 from bot.channels.webchat.bell import LOOK_EVERY, Bell, Page
 from bot.channels.webchat.frames import Refused, Send
@@ -63,8 +71,8 @@ class WebChat:
         self.settings = settings
         self.bell = Bell(shell.bus)
         self.pages = Pages(shell.settings)
-        # A character can take 12 bytes of JSON (an emoji as two \\u escapes).
-        self.largest_frame = settings.max_text * 12 + 8_192
+        # A character can take 12 bytes of JSON (an emoji as two \\u escapes). Up to MAX_TEXT the answer can name the count.
+        self.largest_frame = max(settings.max_text, MAX_TEXT) * 12 + 8_192
         self._slow_hash = return_codes.SlowHash(shell.vault)
         self._tries_here = return_codes.Tries(5, within=600)
         self._tries_all = return_codes.Tries(30, within=60)
