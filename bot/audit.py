@@ -42,9 +42,9 @@ async def audit(session: AsyncSession) -> Audit:
     states = await session.execute(
         select(Message.state, func.count()).where(Message.direction == "in").group_by(Message.state)
     )
-    by_state = dict(states)
+    by_state = {state: count for state, count in states}
     sends = await session.execute(select(Delivery.state, func.count()).group_by(Delivery.state))
-    by_send = dict(sends)
+    by_send = {state: count for state, count in sends}
     total_in = await _count(session, select(func.count()).where(Message.direction == "in"))
     total_out = await _count(session, select(func.count()).where(Message.direction == "out"))
     homeless = await _count(

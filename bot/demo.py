@@ -61,7 +61,10 @@ _VISITS = (
     _Visit(
         ("他们在厕所堵我，还拍了视频说要发群里", "我不想去学校了"),
         taken_by="duty",
-        replies=("谢谢你告诉我，这不是你的错。视频的事我们一起处理，你现在在哪里，安全吗？", "好，先把他们发的截图留着。"),
+        replies=(
+            "谢谢你告诉我，这不是你的错。视频的事我们一起处理，你现在在哪里，安全吗？",
+            "好，先把他们发的截图留着。",
+        ),
         closed=("safety.bullying", "medium", "已陪伴，约好明天由班主任和家长一起处理，本人同意。"),
     ),
     _Visit(("我在天台，不想活了",)),
@@ -97,7 +100,9 @@ async def _hire(service: Service) -> str:
     async def work(session: AsyncSession) -> None:
         strangers = await session.scalar(select(func.count()).select_from(Staff))
         if strangers or await session.scalar(select(func.count()).select_from(Conversation)):
-            raise ConfigProblem("数据目录里已经有内容；演示只能放进空的数据目录（另设 storage.data 和 storage.url）")
+            raise ConfigProblem(
+                "数据目录里已经有内容；演示只能放进空的数据目录（另设 storage.data 和 storage.url）"
+            )
         for login, name, role, rung in _STAFF:
             member = await staff.create(
                 session,
@@ -111,7 +116,9 @@ async def _hire(service: Service) -> str:
                 demonstration=True,
             )
             if rung is not None:
-                await roster.add_shift(session, member.id, rung, now - timedelta(hours=1), now + timedelta(hours=11))
+                await roster.add_shift(
+                    session, member.id, rung, now - timedelta(hours=1), now + timedelta(hours=11)
+                )
         session.add(Fact(name="demonstration", value=b"1"))
 
     await service.shell.storage.write(work)
@@ -123,7 +130,9 @@ async def _play(service: Service, visit: _Visit, number: int) -> None:
     conversation_id = 0
     for count, words in enumerate(visit.words):
         stored = await service.shell.inbox.receive(
-            InboundMessage("webchat", "default", sender, f"{sender}-{count}", "text", words, service.shell.clock())
+            InboundMessage(
+                "webchat", "default", sender, f"{sender}-{count}", "text", words, service.shell.clock()
+            )
         )
         conversation_id = stored.conversation_id
         await _finished(service, stored.message_id)
@@ -164,5 +173,3 @@ async def _take(service: Service, visit: _Visit, conversation_id: int) -> None:
             )  # fmt: skip
 
     await shell.storage.write(work)
-
-

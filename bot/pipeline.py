@@ -32,7 +32,7 @@ from bot.events import News
 from bot.outbox import Draft
 from bot.queue import Bell, Queue
 from bot.shell import Shell
-from escalation import conversations, episodes, risk, satisfaction
+from escalation import alerts, conversations, episodes, risk, satisfaction
 from escalation.policy import Policy
 from escalation.privacy import DataKey
 from escalation.tables import Conversation, Episode, Message, Person
@@ -144,6 +144,21 @@ class Pipeline:
             await self._one_by_one(works, error, urgent=urgent)
             return
         self._tell(effects)
+        if any(m.thought and m.thought.fell_back for w in works for m in w.messages):
+            await self._page_if_down(works[-1])
+
+    async def _page_if_down(self, work: _Work) -> None:
+        """Understanding failed several times in a short time: a supervisor must know (promise 4)."""
+        watch = self._shell.settings.understanding
+        if self._brain.failed_lately(watch.failures_window_seconds) < watch.failures_page:
+            return
+
+        async def page(session: AsyncSession) -> int:
+            conversation = await conversations.locked(session, work.conversation_id)
+            return (await alerts.understanding_down(session, conversation, self._shell.clock())).id
+
+        alert_id = await self._shell.storage.write(page, urgent=True)
+        self._shell.bus.publish(News("alert", extra={"alert_id": str(alert_id)}))
 
     async def _one_by_one(self, works: Sequence[_Work], error: Exception, *, urgent: bool) -> None:
         """Something in the batch failed: each conversation alone, so that one bad message harms nobody else."""
@@ -349,6 +364,10 @@ class Pipeline:
                     state = "escalated" if state == "escalated" else "queued"
                 case handler.Helped(entry_id, helped):
                     await satisfaction.entry(session, conversation, entry_id, helped=helped, now=now)
+                case handler.Rated(conversation_id, score):
+                    rated = await session.get(Conversation, conversation_id)
+                    if rated is not None and rated.contact_id == conversation.contact_id:
+                        await satisfaction.conversation_score(session, rated, score, now)
                 case handler.StopProactive():
                     person = await session.get_one(Person, conversation.person_id)
                     person.proactive_stopped_at = person.proactive_stopped_at or now

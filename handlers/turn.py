@@ -108,7 +108,15 @@ class StopProactive:
     """The person wants no texts on our own initiative."""
 
 
-Action = Raise | Queue | Helped | StopProactive
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """The person's 1 to 5 on a closed conversation of theirs."""
+
+    conversation_id: int
+    score: int
+
+
+Action = Raise | Queue | Helped | StopProactive | Rated
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,6 @@ class Outcome:
 
 
 __all__ = [
-    "NOTHING", "Action", "Button", "ConversationState", "DeskView", "Helped", "Outcome", "Queue", "Raise", "Reply",
+    "NOTHING", "Action", "Button", "ConversationState", "DeskView", "Helped", "Outcome", "Queue", "Raise", "Rated", "Reply",
     "StopProactive", "Turn",
 ]  # fmt: skip
