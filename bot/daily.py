@@ -103,7 +103,6 @@ class Daily:
         """The shell's own classes: sign-ins, deliveries, quotas, and access of contacts that are gone."""
         keep = self._shell.settings.retention
         signed_in = now - timedelta(days=keep.login_sessions)
-        known = select(Contact.id)
         gone = LoginSession.ended_at < signed_in, LoginSession.seen_at < signed_in
         left = ChatSession.revoked_at < signed_in, ChatSession.seen_at < signed_in
         settled = Delivery.settled_at < now - timedelta(days=keep.deliveries)

@@ -1,0 +1,96 @@
+"""What all tests may use: `storage`, a started Storage on a fresh database, once on SQLite and once on PostgreSQL.
+
+PostgreSQL is looked for at QINGTING_TEST_POSTGRES (postgresql://user:password@host:port, a role that may create databases) or on
+this machine's usual port. Where there is none those tests are skipped and say so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from bot import tables as shell_tables
+from bot.storage import Storage
+from bot.storage.engine import database_url
+from escalation import tables as desk_tables
+
+POSTGRES = os.environ.get("QINGTING_TEST_POSTGRES", "")
+_LOCAL = "postgresql://postgres@127.0.0.1:5432/postgres"
+
+
+def _postgres() -> URL | None:
+    if POSTGRES:
+        return make_url(POSTGRES)
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return make_url(_LOCAL) if probe.connect_ex(("127.0.0.1", 5432)) == 0 else None
+
+
+@pytest.fixture(scope="session")
+def postgres_template() -> Iterator[tuple[URL, str]]:
+    """The server, and the name of a database with all tables to copy from."""
+    url = _postgres()
+    if url is None:
+        pytest.skip("no PostgreSQL: set QINGTING_TEST_POSTGRES or start one on 127.0.0.1:5432")
+    name = f"qingting_test_{os.getpid()}_{secrets.token_hex(3)}"
+    _apart(_make_template(url, name))
+    yield url, name
+    _apart(_server(url, f'DROP DATABASE IF EXISTS "{name}"'))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
+    """A started Storage with all tables and nothing in them."""
+    if request.param == "sqlite":
+        store = Storage(f"sqlite:///{tmp_path}/qingting.db")
+        await _create_tables(store.engines.writing)
+        await store.start()
+        yield store
+        await store.close()
+        return
+    url, template = request.getfixturevalue("postgres_template")
+    name = f"{template}_{secrets.token_hex(3)}"
+    await _server(url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    store = Storage(url.set(database=name).render_as_string(hide_password=False))
+    await store.start()
+    yield store
+    await store.close()
+    await _server(url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _apart(work: Coroutine[Any, Any, None]) -> None:
+    """Run to its end beside the test's own loop, which may be running."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
+
+
+async def _make_template(url: URL, name: str) -> None:
+    await _server(url, f'CREATE DATABASE "{name}"')
+    engine = create_async_engine(database_url(url.set(database=name).render_as_string(hide_password=False)))
+    await _create_tables(engine)
+    await engine.dispose()
+
+
+async def _create_tables(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.run_sync(desk_tables.Base.metadata.create_all)
+        await connection.run_sync(shell_tables.Base.metadata.create_all)
+
+
+async def _server(url: URL, statement: str) -> None:
+    engine = create_async_engine(
+        database_url(url.render_as_string(hide_password=False)), isolation_level="AUTOCOMMIT"
+    )
+    async with engine.connect() as connection:
+        await connection.exec_driver_sql(statement)
+    await engine.dispose()
