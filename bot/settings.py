@@ -160,6 +160,8 @@ class SmsAccount(Section):
     auth: Literal["hmac", "token"] = "hmac"
     flavour: Literal["generic", "kannel"] = "generic"
     send_url: str
+    sender: str = ""  # the number that people write to
+    receipts_url: str = ""  # where the provider reaches us; default: server.public_url, else our own port
     send_user: str = ""
     send_password: SecretStr | None = None
     signature: str = ""  # 【…】

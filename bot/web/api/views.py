@@ -12,10 +12,12 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import and_, func, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.tables import Delivery, Quota
+from bot.channels.wechat.quota import quota_left
+from bot.settings import Settings
+from bot.tables import Delivery
 from bot.web.api import shapes
 from escalation.privacy import DataKey, Unreadable, Vault
 from escalation.tables import (
@@ -266,6 +268,10 @@ async def shown_messages(
     return [_message(m, key, authors, deliveries.get(m.id)) for m in rows]
 
 
+async def one_message(session: AsyncSession, key: DataKey | None, message_id: int) -> shapes.MessageShown:
+    return (await shown_messages(session, key, [await session.get_one(Message, message_id)]))[0]
+
+
 def _message(
     row: Message, key: DataKey | None, authors: Mapping[int, str], delivery: shapes.DeliveryShown | None
 ) -> shapes.MessageShown:
@@ -482,8 +488,10 @@ async def nuisance_of(
         .order_by(Nuisance.id.desc())
         .limit(1)
     )
-    if row is None:
-        return None
+    return await nuisance(session, key, row) if row is not None else None
+
+
+async def nuisance(session: AsyncSession, key: DataKey | None, row: Nuisance) -> shapes.NuisanceShown:
     known = await names(session, [row.proposed_by, row.confirmed_by])
     return shapes.NuisanceShown(
         id=row.id,
@@ -524,20 +532,17 @@ async def earlier(session: AsyncSession, conversation: Conversation) -> list[sha
     ]
 
 
-async def quota(session: AsyncSession, conversation: Conversation, now: datetime) -> shapes.QuotaShown:
+async def quota(
+    session: AsyncSession, conversation: Conversation, now: datetime, settings: Settings
+) -> shapes.QuotaShown:
     """What the provider still lets us send to this person; only WeChat has such a limit."""
     if conversation.channel != "wechat":
         return shapes.QuotaShown(left=None, until=None, text=None)
-    open_ones = list(
-        await session.scalars(
-            select(Quota).where(and_(Quota.contact_id == conversation.contact_id, Quota.until > now))
-        )
+    verified = all(a.verified for a in settings.wechat if a.account == conversation.account)
+    shown = await quota_left(
+        session, conversation.contact_id, now, verified=verified, timezone=settings.desk.timezone
     )
-    left = sum(max(0, q.allowed - q.used) for q in open_ones)
-    until = max((q.until for q in open_ones if q.used < q.allowed), default=None)
-    spent = "现在发不出去：对方再次来信后才能继续发送，您写的内容会保留"
-    text = f"还可以发 {left} 条" if left else spent
-    return shapes.QuotaShown(left=left, until=until, text=text)
+    return shapes.QuotaShown(left=shown.left, until=shown.until, text=shown.text)
 
 
 async def transfer_of(
