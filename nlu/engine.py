@@ -42,7 +42,9 @@ from .understanding import (
 # Older messages that still count, and how many levels each has faded: the last two are as if said now.
 FADING = (0, 0, 1, 1, 1, 2, 2, 2)
 PIECE = 240  # characters whose phrases are looked at together; keeps time linear
-WINDOW = 60  # characters of a long message that the model weighs together: one sentence in the middle is enough
+WINDOW = (
+    60  # characters of a long message that the model weighs together: one sentence in the middle is enough
+)
 WHOLE = 1200  # characters of a long letter that decide topic and category
 MAX_SPANS = 40
 _OWN_MIND = frozenset({"suicide", "self_harm"})
@@ -80,7 +82,7 @@ class Engine:
         """Read `text` in the light of `history` (the same person's older messages, oldest first)."""
         own = read(self._lexicon, text)
         older = [read(self._lexicon, message) for message in history[-len(FADING) :]]
-        whole = self._model.scores(vector_of(own, older))
+        whole = self._model.scores(vector_of(self._lexicon, own, older))
         at_least, worst = self._worst(own, whole)
         judged = self._level(at_least, own)
         risk = higher(judged, own.rule)
@@ -112,7 +114,7 @@ class Engine:
         for start, window in cut(text, WINDOW):
             end = start + len(window)
             inside = [hit for hit in own.hits if start <= hit.start < end]
-            seen = self._model.risk_scores(features.vector(window, inside))
+            seen = self._model.risk_scores(features.vector(window, inside, self._lexicon.topics(window)))
             if seen[_HIGH - 1] > at_least[_HIGH - 1]:
                 where = (start, end)
             at_least = np.maximum(at_least, seen)
@@ -131,7 +133,7 @@ class Engine:
         return RISKS[level]
 
     def _alone(self, reading: Reading) -> Risk:
-        at_least = self._model.risk_scores(features.vector(reading.normal.text[:WHOLE], reading.hits))
+        at_least = self._model.risk_scores(vector_of(self._lexicon, reading, ()))
         return higher(self._level(at_least, reading), reading.rule)
 
     def _in_context(self, risk: Risk, own: Reading, older: Sequence[Reading]) -> Risk:
@@ -172,7 +174,9 @@ class Engine:
         group = max(groups, key=lambda name: groups[name])
         if share >= 0.3 * total:
             return best
-        inside = [(float(v), n) for n, v in zip(names, whole.category, strict=True) if n.startswith(group + ".")]
+        inside = [
+            (float(v), n) for n, v in zip(names, whole.category, strict=True) if n.startswith(group + ".")
+        ]
         top = max(inside, default=(0.0, group))
         return top[1] if top[0] >= 0.5 * groups[group] else group
 
@@ -189,13 +193,15 @@ def read(lexicon: Lexicon, text: str) -> Reading:
     return Reading(normal, tuple(hits), rule, resolved and risk_rank(rule) < _MEDIUM)
 
 
-def vector_of(own: Reading, older: Sequence[Reading]) -> Vector:
+def vector_of(lexicon: Lexicon, own: Reading, older: Sequence[Reading]) -> Vector:
     """What the model sees of a message with its older ones. Used alike in training and at run time."""
     text = own.normal.text
     if len(text) > WHOLE:
         text = text[: WHOLE * 2 // 3] + text[-WHOLE // 3 :]
     past = "\n".join(reading.normal.text for reading in older)
-    return features.vector(text, own.hits, past, [hit for reading in older for hit in reading.hits])
+    return features.vector(
+        text, own.hits, lexicon.topics(text), past, [hit for reading in older for hit in reading.hits]
+    )
 
 
 def cut(text: str, size: int) -> list[tuple[int, str]]:

@@ -49,7 +49,9 @@ def _slots(values: NDArray[np.uint64], salt: int) -> Ints:
 
 
 def _grams(text: str, longest: int, salt: np.uint64) -> Ints:
-    codes = np.frombuffer(f"\x02{text}\x03".encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
+    codes = np.frombuffer(f"\x02{text}\x03".encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(
+        np.uint64
+    )
     codes += salt
     found = [_slots(codes, 1)]
     run = codes
@@ -85,12 +87,19 @@ def _phrase_names(hits: Sequence[Hit]) -> set[str]:
     return names
 
 
-def vector(text: str, hits: Sequence[Hit], older: str = "", older_hits: Sequence[Hit] = ()) -> Vector:
-    """Features of a normal form with its phrases, and of the older messages (joined, newest last) with theirs."""
+def vector(
+    text: str,
+    hits: Sequence[Hit],
+    topics: frozenset[str],
+    older: str = "",
+    older_hits: Sequence[Hit] = (),
+) -> Vector:
+    """Features of a normal form with its phrases and topic words, and of the older messages (joined, newest last)."""
     grams = _grams(text, 4, np.uint64(0))
     index = [grams]
     value = [np.full(len(grams), 1.0 / np.sqrt(len(grams)), dtype=np.float32)]
     names = sorted(_phrase_names(hits))
+    names += sorted(f"about {topic}" for topic in topics)
     names.append(f"length {min(len(text) // 8, 12)}")
     if older:
         past = _grams(older[-_HISTORY_CHARS:], 3, _HISTORY_SALT)

@@ -23,7 +23,9 @@ LEXICONS = Path(__file__).with_name("lexicons")
 FILES = ("suicide", "self_harm", "abuse", "danger")
 SENTENCE_END = "。!?\n"
 # Tags of one's own state of mind; the others tell of things done or happening.
-_INNER = frozenset({"wish", "intent", "passive", "mention", "farewell", "method", "threat"})
+_INNER = frozenset(
+    {"prep", "means", "cry", "wish", "intent", "passive", "mention", "farewell", "method", "threat"}
+)
 _WISHES = frozenset({"wish", "intent", "farewell"})
 _NOT_DONE = re.compile(
     r"(?:没有?|不会|从不|从没|不再|不怎么|很少|没再|不)(?:再|真的|怎么|有|过|想)?(?=打|揍|骂|碰|摸|欺|孤立|亲|骚|踢|扇|动手)"
@@ -88,7 +90,9 @@ class Lexicon:
         # Compiled one by one and asked in order: each is only looked for when a phrase was found at all.
         self._scopes = {name: Patterns([(name, text)], words) for name, text in scope.items()}
         self._idioms = Patterns([("idiom", _read(folder / "idioms.yml")["idioms"])], words)
-        self._dangerous.compile_all()
+        self._topics = Patterns(_read(folder / "topics.yml").items(), words)
+        for patterns in (self._dangerous, self._idioms, self._topics, *self._scopes.values()):
+            patterns.compile_all()
 
     def hits(self, text: str) -> list[Hit]:
         """Phrases in the normal form `text`, in order, each with its scopes and level."""
@@ -104,6 +108,10 @@ class Lexicon:
             for name, patterns in self._scopes.items()
         }
         return [self._hit(text, self.phrases[name], start, end, spans) for name, start, end in found]
+
+    def topics(self, text: str) -> frozenset[str]:
+        """Which groups of topics.yml have a word in the text."""
+        return self._topics.groups(text)
 
     def idiomatic(self, text: str) -> bool:
         """Whether an everyday idiom of the deadly sort (笑死, 累死了) is in the text."""
@@ -175,7 +183,7 @@ def _meant(phrase: Phrase, scopes: frozenset[str], self_in_text: bool) -> Risk:
         risk = _down(risk, 1)
     if "hypothesis" in scopes and tag in ("mention", "method"):
         return _down(risk, 1)
-    if tag == "mention" and "self" in scopes and not scopes & {"past", "other", "joke"}:
+    if tag == "mention" and "self" in scopes and not scopes & {"past", "other", "joke", "knowledge"}:
         return "high"  # the word itself beside 我, with nothing around it that softens it
     return risk
 
@@ -190,8 +198,18 @@ def combined(hits: list[Hit]) -> Risk:
     live = [hit for hit in hits if hit.live]
     wishes = any(hit.phrase.kind == "suicide" and hit.phrase.tag in _WISHES for hit in live)
     passive = any(hit.phrase.tag == "passive" for hit in live)
+    threats = any(hit.phrase.tag == "threat" for hit in live)
+    tags = {hit.phrase.tag for hit in live}
+    if "prep" in tags and (wishes or threats or passive):
+        return "critical" if wishes or threats else higher(risk, "high")
+    if "means" in tags and (wishes or passive):
+        return "critical"
+    if "cry" in tags and any(
+        risk_rank(hit.risk) >= 2 for hit in live if hit.phrase.tag not in ("cry", "passive")
+    ):
+        return higher(risk, "critical" if risk_rank(risk) >= 3 else "high")
     places = {hit.phrase.name for hit in live if hit.phrase.tag == "place"}
-    if (places and wishes) or ("on_the_edge" in places and passive):
+    if (places and wishes) or (places & {"on_the_edge", "on_the_roof"} and passive):
         return "critical"
     if "water_edge" in places and passive:
         risk = higher(risk, "high")

@@ -84,6 +84,10 @@ class Patterns:
                 if match.end() > match.start():
                     yield self._names[number], match.start(), match.end()
 
+    def groups(self, text: str) -> frozenset[str]:
+        """The names of which any pattern is in the text."""
+        return frozenset(name for name, _, _ in self.find(text))
+
     def any(self, text: str) -> bool:
         """Whether any pattern is in the text."""
         return next(self.find(text), None) is not None

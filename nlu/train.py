@@ -30,7 +30,7 @@ EPOCHS = 14
 BATCH = 128
 RATE = 0.5
 DECAY = 2e-5
-DROPPED = 0.25  # share of features left out of each look at an example, so that no single word decides
+DROPPED = 0.5  # share of features left out of each look at an example, so that no single word decides
 FOLDS = 3
 THRESHOLDS = (0.5, 0.5, 0.5, 0.5)
 Matrix = NDArray[np.float32]
@@ -44,7 +44,9 @@ class Rows:
         self.index = np.concatenate([v.slots for v in vectors])
         self.value = np.concatenate([v.value for v in vectors])
 
-    def dense(self, rows: NDArray[np.int64], random: np.random.Generator | None) -> tuple[NDArray[np.int64], Matrix]:
+    def dense(
+        self, rows: NDArray[np.int64], random: np.random.Generator | None
+    ) -> tuple[NDArray[np.int64], Matrix]:
         """The columns that occur in `rows`, and those rows over just these columns."""
         lengths = self.start[rows + 1] - self.start[rows]
         places = np.concatenate([np.arange(self.start[r], self.start[r + 1]) for r in rows])
@@ -79,7 +81,9 @@ def targets(examples: Sequence[Example], categories: tuple[str, ...]) -> tuple[M
     return wanted, weight
 
 
-def fit(rows: Rows, chosen: NDArray[np.int64], wanted: Matrix, weight: Matrix, softmaxes: list[slice], say: str) -> tuple[Matrix, Matrix]:
+def fit(
+    rows: Rows, chosen: NDArray[np.int64], wanted: Matrix, weight: Matrix, softmaxes: list[slice], say: str
+) -> tuple[Matrix, Matrix]:
     """AdaGrad over the chosen rows; returns weights and bias."""
     random = np.random.default_rng(SEED)
     width = wanted.shape[1]
@@ -140,7 +144,7 @@ def _seen(lexicon: Lexicon, example: Example) -> tuple[Vector, Risk]:
     """What the model sees of an example, and the level the phrases alone give it."""
     own = read(lexicon, example.text)
     older = [read(lexicon, message) for message in example.history[-len(FADING) :]]
-    return vector_of(own, older), own.rule
+    return vector_of(lexicon, own, older), own.rule
 
 
 def train(folder: Path = DATA, out: Path = DEFAULT) -> dict[str, object]:
@@ -159,7 +163,9 @@ def train(folder: Path = DATA, out: Path = DEFAULT) -> dict[str, object]:
     narrow = part["risk"].stop
     for k in range(FOLDS):
         chosen = np.flatnonzero(fold != k)
-        weights, bias = fit(rows, chosen, wanted[:, :narrow], weight[:, :narrow], [], f"part {k + 1} of {FOLDS}")
+        weights, bias = fit(
+            rows, chosen, wanted[:, :narrow], weight[:, :narrow], [], f"part {k + 1} of {FOLDS}"
+        )
         for row in np.flatnonzero(fold == k):
             vector, rule = seen[row]
             raw = vector.value @ weights[vector.slots] + bias
