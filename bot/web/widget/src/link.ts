@@ -143,6 +143,7 @@ export class Link {
       if (answer.status === 201) {
         if (this.stopped) return;
         this.hold(String(answer.body.token));
+        this.failures = 0;
         this.connect();
         return;
       }

@@ -12,8 +12,10 @@ const ANSWERING: Record<With, string> = {
   human: '咨询员（真人）在和你聊。',
   closed: '这次对话结束了。想说的话，接着写就可以。',
 };
-const WHO = { me: '我', bot: '程序自动回复', staff: '咨询员', system: '服务台' };
+const WHO = { me: '我', bot: '程序自动回复', staff: '咨询员（真人）', system: '服务台' };
 const OFFLINE = '网络断了，正在重新连接。你写的都还在，连上就发。有危险请打上面的电话。';
+const OUT_OF_REACH = '连不上，请过一会儿再试。';
+const CALL = '有危险请打上面的电话。';
 const TYPING_SHOWN = 6_000;
 const TYPING_SAID = 3_000;
 
@@ -81,7 +83,7 @@ export function open(): void {
   function line(): void {
     const typing = Date.now() < typingUntil ? '咨询员正在输入。' : '';
     const waiting = talk.unsent().length > 0;
-    const told = up || !(waiting || link.token) ? typing || ANSWERING[answering] : notice ? notice + '有危险请打上面的电话。' : OFFLINE;
+    const told = up || !(waiting || link.token) ? typing || ANSWERING[answering] : notice ? notice + CALL : OFFLINE;
     if (by('line').textContent !== told) by('line').textContent = told;
   }
 
@@ -285,7 +287,7 @@ export function open(): void {
             place.lastChild,
           );
         } catch (error) {
-          ask('现在拿不到返回码', [(error as Error).message || '连不上，请过一会儿再试。', '有危险请打上面的电话。']);
+          ask('现在拿不到返回码', [(error as Error).message || OUT_OF_REACH, CALL]);
         }
       },
       'strong',
@@ -313,28 +315,44 @@ export function open(): void {
       if (go.disabled || !input.value.trim()) return;
       go.disabled = true;
       told.textContent = '正在查找';
-      ports
-        .post('return', { code: input.value }, '')
-        .then(({ status, body }) => {
-          if (status !== 201) {
-            told.textContent = String(body.message || '连不上，请过一会儿再试。') + '有危险请打上面的电话。';
-            return;
-          }
-          shut();
-          link.switchTo(String(body.token));
-          render();
-          by('earlier').hidden = false;
-          text.focus();
-        })
-        .catch(() => {
-          told.textContent = '连不上，请过一会儿再试。有危险请打上面的电话。';
-        })
-        .then(() => {
-          go.disabled = false;
-        });
+      comeBack('return', { code: input.value }, (why) => {
+        told.textContent = why;
+        go.disabled = false;
+      });
     };
     ask('用返回码接着聊', ['之前的内容不会马上显示出来，要看时再点。'], [form], '不用了');
     input.focus();
+  }
+
+  /** Change a code or a one-time link for the conversation behind it. */
+  function comeBack(path: string, body: object, failed: (why: string) => void): void {
+    ports.post(path, body, '').then(
+      (answer) => {
+        if (answer.status !== 201) {
+          failed(String(answer.body.message || OUT_OF_REACH) + CALL);
+          return;
+        }
+        shut();
+        link.switchTo(String(answer.body.token));
+        render();
+        by('earlier').hidden = false;
+        text.focus();
+      },
+      () => failed(OUT_OF_REACH + CALL),
+    );
+  }
+
+  /** Somebody followed a one-time link. It counts only once, so a person has to press: programs open links too. */
+  function offerLink(secret: string): void {
+    const go = button(
+      '接着聊',
+      () => {
+        go.disabled = true;
+        comeBack('link', { link: secret }, (why) => ask('没有接上', [why]));
+      },
+      'strong',
+    );
+    ask('接着刚才的对话', ['在这里可以和咨询员（真人）接着聊。这个链接只能用一次。'], [go], '不用了');
   }
 
   // --- hands
@@ -393,5 +411,10 @@ export function open(): void {
 
   by('nojs').hidden = true;
   by('code').hidden = true;
+  const secret = /^#link=([\w-]+)$/.exec(location.hash);
+  if (secret) {
+    history.replaceState(null, '', location.pathname); // out of the address bar and the history
+    offerLink(secret[1] as string);
+  }
   link.start();
 }
