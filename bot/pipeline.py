@@ -32,7 +32,7 @@ from bot.events import News
 from bot.outbox import Draft
 from bot.queue import Bell, Queue
 from bot.shell import Shell
-from escalation import alerts, conversations, episodes, risk, satisfaction
+from escalation import alerts, conversations, episodes, people, risk, satisfaction
 from escalation.policy import Policy
 from escalation.privacy import DataKey
 from escalation.tables import Conversation, Episode, Message, Person
@@ -275,6 +275,8 @@ class Pipeline:
         outcome = respond(turn, self.texts)
         conversation.risk = turn.risk
         _note_arrival(conversation, inbound, turn)
+        if inbound.meta.get("opt_out"):  # whatever else the same message says, and whoever answers it
+            await people.stop_proactive(session, conversation.person_id, now)
         state = await self._act(session, conversation, outcome, turn, now, effects)
         await self._reply(session, conversation, work, row, outcome, now)
         if outcome.replies:
@@ -369,8 +371,7 @@ class Pipeline:
                     if rated is not None and rated.contact_id == conversation.contact_id:
                         await satisfaction.conversation_score(session, rated, score, now)
                 case handler.StopProactive():
-                    person = await session.get_one(Person, conversation.person_id)
-                    person.proactive_stopped_at = person.proactive_stopped_at or now
+                    await people.stop_proactive(session, conversation.person_id, now)
         return state
 
     async def _reply(

@@ -24,6 +24,8 @@ def handle(turn: Turn, texts: Templates) -> Outcome | None:
     key = _ANSWERS.get(turn.understanding.intent)
     if turn.command == "/welcome":
         key = "greeting.hello"
+    elif turn.command == "/stop":  # an SMS that is nothing but an opt-out word
+        key = "service.stopped"
     if key is None or (
         risk_rank(turn.understanding.risk) >= risk_rank("medium") and key != "service.stopped"
     ):

@@ -100,7 +100,7 @@ def opts_out(text: str, words: Sequence[str]) -> bool:
     A Chinese word must stand by itself (退订，谢谢), so that a question about it (怎么退订会员) is a question. A Latin one must
     begin the text and be its only Latin word: T is an opt-out, "R u there" is not.
     """
-    tokens = [t.upper() for t in _TOKENS.split(text) if t]
+    tokens = _tokens(text)
     if not tokens:
         return False
     for word in (w.upper() for w in words):
@@ -110,6 +110,10 @@ def opts_out(text: str, words: Sequence[str]) -> bool:
         elif tokens[0] == word and not any(_LATIN.search(t) for t in tokens[1:]):
             return True
     return False
+
+
+def _tokens(text: str) -> list[str]:
+    return [token.upper() for token in _TOKENS.split(text) if token]
 
 
 def _message(
@@ -124,7 +128,11 @@ def _message(
 ) -> InboundMessage:
     if not isinstance(sender, str):
         raise Refused(400, "no_from")
-    meta = {"opt_out": True} if opts_out(text, opt_out_words) else {}
+    meta: dict[str, Any] = {}
+    if opts_out(text, opt_out_words):
+        meta["opt_out"] = True
+        if len(_tokens(text)) == 1:
+            meta["command"] = "/stop"  # nothing else to answer
     return InboundMessage(
         channel="sms",
         account=account,
