@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from bot.channels import webchat
+from bot.channels.webchat.pages import BUILT
 from bot.settings import Settings, WebchatSection
 from bot.shell import Shell
+
+WIDGET = Path(webchat.__file__).parents[2] / "web" / "widget"
 
 
 def make(shell: Shell) -> webchat.WebChat:
@@ -112,3 +119,17 @@ class Page:
 
 def new_id() -> str:
     return secrets.token_hex(16)
+
+
+def built() -> Path:
+    """The page's built files, made anew when a source is newer. Fails with what to run where npm has not run yet."""
+    sources = [*(WIDGET / "src").iterdir(), WIDGET / "build.mjs"]
+    made = [BUILT / name for name in ("chat.html", "chat.css", "chat.js", "widget.js")]
+    newest = max(source.stat().st_mtime for source in sources)
+    if all(file.exists() and file.stat().st_mtime >= newest for file in made):
+        return BUILT
+    node = shutil.which("node")
+    if node is None or not (WIDGET / "node_modules").exists():
+        pytest.fail("the chat page is not built: cd bot/web/widget && npm ci && npm run build")
+    subprocess.run([node, "build.mjs"], cwd=WIDGET, check=True, capture_output=True)
+    return BUILT

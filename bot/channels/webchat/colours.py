@@ -10,6 +10,7 @@ from typing import Final
 
 _HEX: Final = re.compile(r"#([0-9a-fA-F]{6})")
 _READABLE: Final = 4.5
+_PAPER: Final = 14.0  # of a ground with black or white: leaves room for cards and tints on it
 Rgb = tuple[int, int, int]
 WHITE: Final[Rgb] = (255, 255, 255)
 BLACK: Final[Rgb] = (0, 0, 0)
@@ -30,14 +31,28 @@ def contrast(first: Rgb, second: Rgb) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def readable(colour: Rgb, on: Rgb) -> Rgb:
-    """`colour`, moved towards black or white only as far as text in it needs to be read on `on`."""
-    goal = max(BLACK, WHITE, key=lambda end: contrast(end, on))
-    for step in range(21):
-        candidate = mix(colour, goal, step / 20)
-        if contrast(candidate, on) >= _READABLE:
-            return candidate
-    return goal
+def readable(colour: Rgb, *papers: Rgb) -> Rgb:
+    """`colour`, moved towards black or white only as far as text in it needs to be read on each of `papers`."""
+    goal = max(BLACK, WHITE, key=lambda end: _worst(end, papers))
+    return next((c for c in _towards(colour, goal) if _worst(c, papers) >= _READABLE), goal)
+
+
+def paper(colour: Rgb) -> Rgb:
+    """`colour`, moved out of the middle greys, on which neither dark nor light text stands out."""
+    goal, ink = (WHITE, BLACK) if is_light(colour) else (BLACK, WHITE)
+    return next((c for c in _towards(colour, goal) if contrast(c, ink) >= _PAPER), goal)
+
+
+def is_light(colour: Rgb) -> bool:
+    return contrast(colour, BLACK) > contrast(colour, WHITE)
+
+
+def _towards(colour: Rgb, goal: Rgb) -> list[Rgb]:
+    return [mix(colour, goal, step / 20) for step in range(21)]
+
+
+def _worst(ink: Rgb, papers: tuple[Rgb, ...]) -> float:
+    return min(contrast(ink, paper) for paper in papers)
 
 
 def mix(first: Rgb, second: Rgb, share: float) -> Rgb:

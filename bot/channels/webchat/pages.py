@@ -151,24 +151,25 @@ def emergency_links(desk: Desk) -> str:
 def desk_style(desk: Desk) -> str:
     """The desk's colours as CSS variables, for day and for night, each moved as far as reading needs (AA)."""
     default = type(desk.colours)()
-    ground = colours.parse(desk.colours.background, default.background)
-    text = colours.readable(colours.parse(desk.colours.text, default.text), ground)
+    ground = colours.paper(colours.parse(desk.colours.background, default.background))
+    text = colours.parse(desk.colours.text, default.text)
     primary = colours.parse(desk.colours.primary, default.primary)
-    day = _variables(primary, text, ground, colours.WHITE)
-    night = _variables(primary, _NIGHT_TEXT, _NIGHT, colours.mix(_NIGHT, colours.WHITE, 0.08))
+    day, night = _variables(primary, text, ground), _variables(primary, _NIGHT_TEXT, _NIGHT)
     return f":root{{{day}}}@media(prefers-color-scheme:dark){{:root{{{night}}}}}"
 
 
-def _variables(primary: colours.Rgb, text: colours.Rgb, ground: colours.Rgb, card: colours.Rgb) -> str:
-    strong = colours.readable(colours.readable(primary, ground), card)
-    mine = colours.mix(card, primary, 0.16)
+def _variables(primary: colours.Rgb, ink: colours.Rgb, ground: colours.Rgb) -> str:
+    card = colours.mix(ground, colours.WHITE, 0.8 if colours.is_light(ground) else 0.08)
+    mine = colours.mix(card, primary, 0.14)
+    text = colours.readable(ink, ground, card, mine)
+    strong = colours.readable(primary, ground, card)
     values = {
         "ground": ground,
         "card": card,
         "text": text,
         "strong": strong,
         "on-strong": colours.readable(ground, strong),
-        "quiet": colours.readable(colours.mix(text, ground, 0.35), mine),
+        "quiet": colours.readable(colours.mix(text, ground, 0.35), ground, card, mine),
         "mine": mine,
         "line": colours.mix(ground, text, 0.5),
     }
@@ -177,7 +178,7 @@ def _variables(primary: colours.Rgb, text: colours.Rgb, ground: colours.Rgb, car
 
 def _logo(desk: Desk) -> str:
     """A picture from our own origin only."""
-    return f'<img src="{html.escape(desk.logo)}" alt="">' if desk.logo.startswith("/") else ""
+    return f'<img src="{html.escape(desk.logo)}" alt="">' if re.match(r"/[^/]", desk.logo) else ""
 
 
 def _privacy_link(desk: Desk) -> str:
