@@ -15,13 +15,15 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import cast
+from zlib import crc32
 
 import numpy as np
 
 from . import entities, features
+from .encoder import WEIGHTS, Encoder
 from .features import Floats, Vector
 from .lexicon import SENTENCE_END, Hit, Intents, Lexicon, combined
-from .model import ABOUTS, Model, Scores
+from .model import ABOUTS, Model, ModelError, Scores
 from .normalise import Normal, normalise
 from .understanding import (
     INTENTS,
@@ -65,24 +67,29 @@ class Reading:
 class Engine:
     """Understands messages. Load once; `understand` keeps nothing between calls and may run in any thread."""
 
-    def __init__(self, lexicon: Lexicon, intents: Intents, model: Model) -> None:
+    def __init__(self, lexicon: Lexicon, intents: Intents, model: Model, encoder: Encoder | None) -> None:
         self._lexicon = lexicon
         self._intents = intents
         self._model = model
+        self._encoder = encoder
 
     @classmethod
     def load(cls, path: Path | None = None) -> Engine:
         """The engine with the shipped lexicons and a model file (default: the shipped one).
 
-        Raises ModelError or LexiconError when a file is missing, broken or of another version.
+        Raises ModelError, EncoderError or LexiconError when a file is missing, broken or of another version.
         """
-        return cls(Lexicon(), Intents(), Model.load(path))
+        model = Model.load(path)
+        encoder = Encoder.load() if model.encoder else None
+        if encoder and fingerprint(WEIGHTS) != model.encoder:
+            raise ModelError("the model was trained with another encoder; run `python -m nlu.train`")
+        return cls(Lexicon(), Intents(), model, encoder)
 
     def understand(self, text: str, history: Sequence[str] = ()) -> Understanding:
         """Read `text` in the light of `history` (the same person's older messages, oldest first)."""
         own = read(self._lexicon, text)
         older = [read(self._lexicon, message) for message in history[-len(FADING) :]]
-        whole = self._model.scores(vector_of(self._lexicon, own, older))
+        whole = self._model.scores(vector_of(self._lexicon, self._encoder, own, older))
         at_least, worst = self._worst(own, whole)
         judged = self._level(at_least, own)
         risk = higher(judged, own.rule)
@@ -114,7 +121,8 @@ class Engine:
         for start, window in cut(text, WINDOW):
             end = start + len(window)
             inside = [hit for hit in own.hits if start <= hit.start < end]
-            seen = self._model.risk_scores(features.vector(window, inside, self._lexicon.topics(window)))
+            topics, point = self._lexicon.topics(window), meaning(self._encoder, window)
+            seen = self._model.risk_scores(features.vector(window, inside, topics, meaning=point))
             if seen[_HIGH - 1] > at_least[_HIGH - 1]:
                 where = (start, end)
             at_least = np.maximum(at_least, seen)
@@ -133,7 +141,7 @@ class Engine:
         return RISKS[level]
 
     def _alone(self, reading: Reading) -> Risk:
-        at_least = self._model.risk_scores(vector_of(self._lexicon, reading, ()))
+        at_least = self._model.risk_scores(vector_of(self._lexicon, self._encoder, reading, ()))
         return higher(self._level(at_least, reading), reading.rule)
 
     def _in_context(self, risk: Risk, own: Reading, older: Sequence[Reading]) -> Risk:
@@ -193,15 +201,24 @@ def read(lexicon: Lexicon, text: str) -> Reading:
     return Reading(normal, tuple(hits), rule, resolved and risk_rank(rule) < _MEDIUM)
 
 
-def vector_of(lexicon: Lexicon, own: Reading, older: Sequence[Reading]) -> Vector:
+def vector_of(lexicon: Lexicon, encoder: Encoder | None, own: Reading, older: Sequence[Reading]) -> Vector:
     """What the model sees of a message with its older ones. Used alike in training and at run time."""
     text = own.normal.text
     if len(text) > WHOLE:
         text = text[: WHOLE * 2 // 3] + text[-WHOLE // 3 :]
     past = "\n".join(reading.normal.text for reading in older)
-    return features.vector(
-        text, own.hits, lexicon.topics(text), past, [hit for reading in older for hit in reading.hits]
-    )
+    older_hits = [hit for reading in older for hit in reading.hits]
+    return features.vector(text, own.hits, lexicon.topics(text), past, older_hits, meaning(encoder, text))
+
+
+def meaning(encoder: Encoder | None, text: str) -> Floats:
+    """The dense features of a normal form; none without an encoder."""
+    return features.unfold(encoder.encode([text])[0]) if encoder else features.NO_MEANING
+
+
+def fingerprint(path: Path) -> str:
+    """Which encoder weights these are."""
+    return f"{crc32(path.read_bytes()):08x}"
 
 
 def cut(text: str, size: int) -> list[tuple[int, str]]:

@@ -8,7 +8,7 @@ run time share this file: a change here needs a new model, so VERSION goes into 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 from zlib import crc32
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .lexicon import Hit
 from .understanding import risk_rank
 
-VERSION = 1
+VERSION = 2
 BITS = 16
 SIZE = 1 << BITS
 _HISTORY_CHARS = 160  # the newest characters of the older messages that are still read
@@ -30,12 +30,18 @@ Floats = NDArray[np.float32]
 
 
 class Vector(NamedTuple):
-    """Sparse features: slot `slots[i]` (below SIZE) has weight `value[i]`; a slot may come twice."""
+    """Sparse features: slot `slots[i]` (below SIZE) has weight `value[i]`; a slot may come twice.
+
+    `meaning` is the encoder's vector unfolded (`unfold`), empty for a model that was trained without an encoder.
+    """
 
     slots: Ints
     value: Floats
+    meaning: Floats
 
 
+UNFOLDED = 256
+NO_MEANING: Floats = np.zeros(0, dtype=np.float32)
 _MULTIPLY = np.uint64(0x9E3779B97F4A7C15)
 _STEP = np.uint64(0x100000001B3)
 _SHIFT = np.uint64(64 - BITS)
@@ -93,6 +99,7 @@ def vector(
     topics: frozenset[str],
     older: str = "",
     older_hits: Sequence[Hit] = (),
+    meaning: Floats = NO_MEANING,
 ) -> Vector:
     """Features of a normal form with its phrases and topic words, and of the older messages (joined, newest last)."""
     grams = _grams(text, 4, np.uint64(0))
@@ -109,4 +116,21 @@ def vector(
         names.append("older")
     index.append(np.array([_named(name) for name in names], dtype=np.int64))
     value.append(np.full(len(names), _PHRASE_WEIGHT, dtype=np.float32))
-    return Vector(np.concatenate(index), np.concatenate(value))
+    return Vector(np.concatenate(index), np.concatenate(value), meaning)
+
+
+@cache
+def _directions(width: int) -> Floats:
+    random = np.random.default_rng(12355)
+    return random.standard_normal((width, UNFOLDED)).astype(np.float32)
+
+
+def unfold(point: Floats) -> Floats:
+    """An encoder's unit vector, and which side of many fixed random planes it lies on and how far.
+
+    Linear heads can then tell regions apart that no single plane divides. Shape (width,) -> (width + UNFOLDED,).
+    """
+    if not len(point):
+        return NO_MEANING
+    sides = np.maximum(point @ _directions(len(point)) - 0.5, 0)
+    return np.concatenate([point * np.float32(2), sides * np.float32(0.15)]).astype(np.float32)

@@ -20,7 +20,7 @@ from . import features
 from .features import Floats, Vector
 from .understanding import INTENTS, KINDS, RISKS, TOPICS
 
-FORMAT = 1
+FORMAT = 2
 DEFAULT = Path(__file__).with_name("model.npz")
 ABOUTS = ("self", "other", "unknown")
 HEADS: dict[str, tuple[str, ...]] = {
@@ -61,20 +61,27 @@ class Calibration:
 
 
 class Model:
-    """The trained heads. `columns` names each column of `weights`: head and label."""
+    """The trained heads. `weights` (SIZE, columns) int8 are for the sparse features, `meaning` (d, columns) for the dense.
+
+    `encoder` is the fingerprint of the encoder whose vectors the model learned from, `""` for none.
+    """
 
     def __init__(
         self,
         weights: NDArray[np.int8],
         scales: Floats,
         bias: Floats,
+        meaning: Floats,
         categories: tuple[str, ...],
         thresholds: tuple[float, ...],
         calibration: Calibration,
+        encoder: str = "",
     ) -> None:
         self._weights = weights
         self._scales = scales
         self._bias = bias
+        self._meaning = meaning
+        self.encoder = encoder
         self.categories = categories
         self.thresholds = thresholds
         self.calibration = calibration
@@ -95,13 +102,18 @@ class Model:
 
     def log_odds(self, vector: Vector) -> Floats:
         gathered = self._weights[vector.slots].astype(np.float32)
-        return np.asarray(vector.value @ gathered * self._scales + self._bias, dtype=np.float32)
+        raw = vector.value @ gathered * self._scales + vector.meaning @ self._meaning + self._bias
+        return np.asarray(raw, dtype=np.float32)
 
     def risk_scores(self, vector: Vector) -> Floats:
         """Only P(risk >= low) … P(risk >= critical)."""
         part = self._slices["risk"]
         gathered = self._weights[vector.slots, part].astype(np.float32)
-        raw = vector.value @ gathered * self._scales[part] + self._bias[part]
+        raw = (
+            vector.value @ gathered * self._scales[part]
+            + vector.meaning @ self._meaning[:, part]
+            + self._bias[part]
+        )
         return np.minimum.accumulate(_sigmoid(raw))
 
     @classmethod
@@ -111,7 +123,7 @@ class Model:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 card = json.loads(str(stored["card"][()]))
-                parts = {name: stored[name] for name in ("weights", "scales", "bias")}
+                parts = {name: stored[name] for name in ("weights", "scales", "bias", "meaning")}
         except FileNotFoundError:
             raise ModelError(f"no model file at {path}; run `python -m nlu.train`") from None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
@@ -124,6 +136,7 @@ class Model:
             or parts["weights"].dtype != np.int8
             or parts["scales"].shape != (width,)
             or parts["bias"].shape != (width,)
+            or parts["meaning"].shape[1:] != (width,)
         ):
             raise ModelError(f"{path} is damaged: its weights do not have the shape of its labels")
         calibration = Calibration(float(card["slope"]), tuple(float(x) for x in card["by_level"]))
@@ -132,9 +145,11 @@ class Model:
             parts["weights"],
             parts["scales"].astype(np.float32),
             parts["bias"].astype(np.float32),
+            parts["meaning"].astype(np.float32),
             categories,
             thresholds,
             calibration,
+            str(card["encoder"]),
         )
 
     def save(self, path: Path, notes: Mapping[str, object]) -> None:
@@ -144,6 +159,7 @@ class Model:
             "features": features.VERSION,
             "heads": {name: list(labels) for name, labels in HEADS.items()},
             "categories": list(self.categories),
+            "encoder": self.encoder,
             "thresholds": list(self.thresholds),
             "slope": self.calibration.slope,
             "by_level": list(self.calibration.by_level),
@@ -155,6 +171,7 @@ class Model:
             weights=self._weights,
             scales=self._scales,
             bias=self._bias,
+            meaning=self._meaning,
         )
 
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from . import features
 from .corpus import DATA, Example, load
-from .engine import FADING, read, vector_of
+from .encoder import WEIGHTS, Encoder
+from .engine import FADING, fingerprint, read, vector_of
 from .features import SIZE, Vector
 from .lexicon import Lexicon
 from .model import DEFAULT, HEADS, Calibration, Model, slices
@@ -29,6 +30,8 @@ SEED = 12355
 EPOCHS = 14
 BATCH = 128
 RATE = 0.5
+DEEP_RATE = 0.1
+DEEP_DECAY = 1e-3
 DECAY = 2e-5
 DROPPED = 0.5  # share of features left out of each look at an example, so that no single word decides
 FOLDS = 3
@@ -43,6 +46,7 @@ class Rows:
         self.start = np.concatenate([[0], np.cumsum([len(v.slots) for v in vectors])])
         self.index = np.concatenate([v.slots for v in vectors])
         self.value = np.concatenate([v.value for v in vectors])
+        self.meaning = np.stack([v.meaning for v in vectors])
 
     def dense(
         self, rows: NDArray[np.int64], random: np.random.Generator | None
@@ -83,12 +87,14 @@ def targets(examples: Sequence[Example], categories: tuple[str, ...]) -> tuple[M
 
 def fit(
     rows: Rows, chosen: NDArray[np.int64], wanted: Matrix, weight: Matrix, softmaxes: list[slice], say: str
-) -> tuple[Matrix, Matrix]:
-    """AdaGrad over the chosen rows; returns weights and bias."""
+) -> tuple[Matrix, Matrix, Matrix]:
+    """AdaGrad over the chosen rows; returns the weights of the sparse and of the dense features, and the bias."""
     random = np.random.default_rng(SEED)
     width = wanted.shape[1]
     weights = np.zeros((SIZE, width), dtype=np.float32)
     grown = np.full((SIZE, width), 1e-2, dtype=np.float32)
+    deep = np.zeros((rows.meaning.shape[1], width), dtype=np.float32)
+    deep_grown = np.full_like(deep, 1e-1)
     share = wanted[chosen].mean(axis=0)
     bias = np.log((share + 1e-3) / (1 - share + 1e-3)).astype(np.float32)
     for part in softmaxes:
@@ -100,7 +106,8 @@ def fit(
             batch = order[low : low + BATCH]
             columns, x = rows.dense(batch, random)
             here = weights[columns]
-            raw = x @ here + bias
+            points = rows.meaning[batch]
+            raw = x @ here + points @ deep + bias
             guess = 1.0 / (1.0 + np.exp(-np.clip(raw, -30, 30)))
             for part in softmaxes:
                 e = np.exp(raw[:, part] - raw[:, part].max(axis=1, keepdims=True))
@@ -110,12 +117,15 @@ def fit(
             total = grown[columns] + slope * slope
             grown[columns] = total
             weights[columns] = here - RATE * slope / np.sqrt(total)
+            slope = points.T @ wrong + DEEP_DECAY * deep
+            deep_grown += slope * slope
+            deep -= DEEP_RATE * slope / np.sqrt(deep_grown)
             bias -= 0.02 * wrong.sum(axis=0)
         if sys.stderr.isatty():
             print(f"\r{say} {epoch + 1}/{EPOCHS} {time.monotonic() - started:.0f} s", end="", file=sys.stderr)  # noqa: T201
     if sys.stderr.isatty():
         print(file=sys.stderr)  # noqa: T201
-    return weights, bias
+    return weights, deep, bias
 
 
 def quantised(weights: Matrix) -> tuple[NDArray[np.int8], Matrix]:
@@ -140,11 +150,11 @@ def fit_calibration(log_odds: Matrix, levels: NDArray[np.int64], truth: Matrix) 
     return Calibration(float(max(beta[0], 0.05)), tuple(float(x) for x in offsets))
 
 
-def _seen(lexicon: Lexicon, example: Example) -> tuple[Vector, Risk]:
+def _seen(lexicon: Lexicon, encoder: Encoder | None, example: Example) -> tuple[Vector, Risk]:
     """What the model sees of an example, and the level the phrases alone give it."""
     own = read(lexicon, example.text)
     older = [read(lexicon, message) for message in example.history[-len(FADING) :]]
-    return vector_of(lexicon, own, older), own.rule
+    return vector_of(lexicon, encoder, own, older), own.rule
 
 
 def train(folder: Path = DATA, out: Path = DEFAULT) -> dict[str, object]:
@@ -152,7 +162,8 @@ def train(folder: Path = DATA, out: Path = DEFAULT) -> dict[str, object]:
     examples = [example for example in load(folder) if example.split == "train"]
     categories = tuple(sorted({example.category for example in examples}))
     lexicon = Lexicon()
-    seen = [_seen(lexicon, example) for example in examples]
+    encoder = Encoder.load() if WEIGHTS.exists() else None
+    seen = [_seen(lexicon, encoder, example) for example in examples]
     rows = Rows([vector for vector, _ in seen])
     wanted, weight = targets(examples, categories)
     part = slices(categories)
@@ -163,19 +174,19 @@ def train(folder: Path = DATA, out: Path = DEFAULT) -> dict[str, object]:
     narrow = part["risk"].stop
     for k in range(FOLDS):
         chosen = np.flatnonzero(fold != k)
-        weights, bias = fit(
+        weights, deep, bias = fit(
             rows, chosen, wanted[:, :narrow], weight[:, :narrow], [], f"part {k + 1} of {FOLDS}"
         )
         for row in np.flatnonzero(fold == k):
             vector, rule = seen[row]
-            raw = vector.value @ weights[vector.slots] + bias
+            raw = vector.value @ weights[vector.slots] + vector.meaning @ deep + bias
             log_odds[row] = raw[high]
             said = int((raw > 0).cumprod().sum())
             levels[row] = max(said, risk_rank(rule))
     truth = np.array([risk_rank(e.risk) >= risk_rank("high") for e in examples], dtype=np.float32)
     calibration = fit_calibration(log_odds, levels, truth)
     softmaxes = [part[name] for name in ("topic", "about", "intent", "category")]
-    weights, bias = fit(rows, np.arange(len(examples)), wanted, weight, softmaxes, "all")
+    weights, deep, bias = fit(rows, np.arange(len(examples)), wanted, weight, softmaxes, "all")
     small, scales = quantised(weights)
     notes: dict[str, object] = {
         "examples": len(examples),
@@ -185,7 +196,8 @@ def train(folder: Path = DATA, out: Path = DEFAULT) -> dict[str, object]:
         "cross_checked_high_recall": round(float((levels >= 3)[truth > 0].mean()), 4),
         "cross_checked_high_precision": round(float(truth[levels >= 3].mean()), 4),
     }
-    Model(small, scales, bias, categories, THRESHOLDS, calibration).save(out, notes)
+    known = fingerprint(WEIGHTS) if encoder else ""
+    Model(small, scales, bias, deep, categories, THRESHOLDS, calibration, known).save(out, notes)
     return notes
 
 
