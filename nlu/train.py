@@ -35,7 +35,7 @@ DEEP_DECAY = 1e-3
 DECAY = 2e-5
 DROPPED = 0.5  # share of features left out of each look at an example, so that no single word decides
 FOLDS = 3
-THRESHOLDS = (0.5, 0.5, 0.5, 0.5)
+THRESHOLDS = (0.5, 0.4, 0.4, 0.35)
 Matrix = NDArray[np.float32]
 
 
