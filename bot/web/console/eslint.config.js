@@ -16,6 +16,7 @@ export default ts.config(
       'vue/no-v-html': 'error',
       'no-restricted-globals': ['error', 'localStorage', 'sessionStorage'],
       'no-eval': 'error',
+      '@typescript-eslint/no-unused-vars': ['error', { ignoreRestSiblings: true }],
     },
   },
 )

@@ -5,7 +5,9 @@
  * rung by name, has the conversation, or is on duty; when the server does not say who was rung, everybody hears it.
  */
 import type { Alert, Id, Me } from './api/types'
+import { left } from './queue'
 import { riskRank } from './risk'
+import { RUNG_NAMES } from './words'
 
 export interface Policy {
   /** Sound now, and again every SOUND_EVERY_MS while it stays true. */
@@ -61,4 +63,13 @@ export function title(base: string, ringing: number, waiting: number, flash: boo
   if (ringing && flash) return `紧急 ${ringing} · ${base}`
   if (ringing) return `(!${ringing}) ${base}`
   return waiting ? `(${waiting}) ${base}` : base
+}
+
+/** What the ladder does now and next, in a line. */
+export function alertLine(alert: Alert, now: number): string {
+  const due = alert.next_at ? Date.parse(alert.next_at) : null
+  const when = due === null ? '' : due > now ? `${left(due, now)} 后` : '马上'
+  if (alert.state === 'paused') return `${alert.acknowledged_by?.name ?? '同事'}已知悉，没有人工回复的话${when}恢复响铃`
+  const up = RUNG_NAMES[alert.rung + 1]
+  return `正在呼叫${RUNG_NAMES[alert.rung] ?? '各级'}${when ? `，${when}${up ? `升级到${up}` : '从头再呼'}` : ''}`
 }

@@ -10,12 +10,10 @@ export function coalesce(work: () => Promise<void>, gapMs: number): () => void {
     running = true
     wanted = false
     startedAt = Date.now()
-    try {
-      await work()
-    } finally {
-      running = false
-      if (wanted) ask()
-    }
+    // What went wrong is the work's own to tell; the next doing must come all the same.
+    await work().catch(() => {})
+    running = false
+    if (wanted) ask()
   }
 
   function ask(): void {

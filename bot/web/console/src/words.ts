@@ -61,6 +61,18 @@ export const alertEventName = look({
   ended: '结束',
 })
 
+export const alertDetail = look({
+  episode: '',
+  unread: '',
+  unreachable: '值班的人都没开工作台',
+  nobody: '没有排人',
+  human_reply: '人工已回复',
+  decision: '已记录决定',
+  closed: '会话已结束',
+  assessed: '已评估',
+  timeout: '超时',
+})
+
 export function meansName(means: string | null | undefined): string {
   if (!means) return ''
   if (means === 'screen') return '工作台'
@@ -97,8 +109,6 @@ export const toldName = look({
   school: '学校',
   other: '其他',
 })
-
-export const TOLD_CODES = ['police_110', 'ambulance_120', 'fire_119', 'guardian', 'school', 'other']
 
 export const taskName = look({
   cannot_reach: '联系不上来访者',
@@ -139,5 +149,26 @@ export const recordAction = look({
   'rescue.approve': '同意救援',
   'network_address.show': '查看网络地址',
   'template.draft': '起草模板',
-  'template.approve': '批准模板',
+  'template.approve': '核准模板',
+  'template.discard': '作废草稿',
+  'alert.decide': '决定警报',
+  'rescue.close': '结束救援',
+  'rescue.not_awaited': '说明不等第二人',
+  'nuisance.propose': '提出骚扰标记',
+  'nuisance.confirm': '确认骚扰标记',
+  'nuisance.end': '结束骚扰标记',
+  'erasure.request': '登记删除请求',
+  'erasure.approve': '批准删除',
+  'erasure.refuse': '不批准删除',
+  'erasure.done': '删除完成',
+  'duty.start': '开始值班',
+  'duty.end': '结束值班',
+  'shift.add': '排班',
+  'shift.remove': '取消排班',
+  'staff.add': '添加人员',
+  'staff.reset_password': '重置密码',
+  'staff.telephone': '修改电话',
+  'password.change': '修改密码',
+  'task.done': '完成任务',
+  safe_contact: '记录安全联系方式',
 })

@@ -8,6 +8,7 @@ import type {
   Conversation,
   Desk,
   Entry,
+  Erasure,
   Id,
   LookRecord,
   Me,
@@ -49,7 +50,8 @@ export const claim = (id: Id) => post<Conversation>(`/conversations/${id}/claim`
 export const reply = (id: Id, text: string, client_id: string) =>
   post<Message>(`/conversations/${id}/reply`, { text, client_id })
 export const note = (id: Id, text: string) => post<Note>(`/conversations/${id}/notes`, { text })
-export const handBack = (id: Id, reason: string) => post(`/conversations/${id}/hand-back`, { reason })
+export const handBack = (id: Id, reason: string, to: 'queue' | 'bot') =>
+  post(`/conversations/${id}/hand-back`, { reason, to })
 export const transfer = (id: Id, to: Id, reason: string) => post(`/conversations/${id}/transfer`, { to, reason })
 export const acceptTransfer = (id: Id) => post(`/transfers/${id}/accept`)
 export const declineTransfer = (id: Id) => post(`/transfers/${id}/decline`)
@@ -89,7 +91,10 @@ export const networkAddress = (id: Id, reason: string) =>
   post<{ address: string | null }>(`/conversations/${id}/network-address`, { reason })
 export const cannedReplies = () => list<CannedReply>('/canned-replies')
 export const entries = (words: string) => list<Entry>(`/entries${q({ q: words })}`)
-export const erasure = (person: Id, verified_how: string) => post(`/persons/${person}/erasure`, { verified_how })
+export const askErasure = (person: Id, verified_how: string) => post<Erasure>(`/persons/${person}/erasure`, { verified_how })
+export const erasures = () => list<Erasure>('/erasures')
+export const approveErasure = (id: Id) => post<Erasure>(`/erasures/${id}/approve`)
+export const refuseErasure = (id: Id) => post<Erasure>(`/erasures/${id}/refuse`)
 
 // alerts
 export const alerts = () => list<Alert>('/alerts')

@@ -31,6 +31,12 @@ export interface Category {
   children?: Category[]
 }
 
+/** A code with its Chinese name. */
+export interface Named {
+  code: string
+  name: string
+}
+
 export interface Desk {
   name: string
   short_name: string
@@ -39,7 +45,11 @@ export interface Desk {
   numbers: Record<string, string>
   hours: { days: number[]; opens: string; closes: string; text: string }
   categories: Category[]
-  results: { code: string; name: string }[]
+  results: Named[]
+  decisions: Named[]
+  told: Named[]
+  verified_how: Named[]
+  whys: Named[]
   fallback_telephone_configured: boolean
   demonstration: boolean
 }

@@ -1,8 +1,9 @@
 /** What every list page does: fetch, say when it could not, fetch again. */
 import { ElMessage } from 'element-plus'
 import 'element-plus/es/components/message/style/css'
-import { type Ref, onMounted, ref } from 'vue'
+import { type Ref, onMounted, ref, watch } from 'vue'
 import { words } from '../api/http'
+import { useBench } from '../stores/bench'
 
 export interface Loading<T> {
   value: Ref<T>
@@ -41,5 +42,7 @@ export function useLoading<T>(empty: T, fetch: () => Promise<T>): Loading<T> {
   }
 
   onMounted(load)
+  const bench = useBench()
+  watch(() => bench.otherNews, load)
   return { value, trouble, ready, load, act }
 }

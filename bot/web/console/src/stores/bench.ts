@@ -33,6 +33,10 @@ export const useBench = defineStore('bench', () => {
   const askWhy = ref<Record<string, string> | null>(null)
   const hasEarlier = ref(false)
   const typingUntil = ref(0)
+  /** Conversations that a colleague asks me to take over. */
+  const offers = ref<Id[]>([])
+  /** Counts news of tasks and templates, so that their pages fetch again. */
+  const otherNews = ref(0)
   let typingSaidAt = 0
 
   /** Never in the browser's storage: a shared machine must not keep what was said. */
@@ -75,6 +79,8 @@ export const useBench = defineStore('bench', () => {
     const fresh = new Set(page.items.map((card) => card.id))
     const rest = which === 'all' || which === 'closed' ? lists[which].slice(50).filter((c) => !fresh.has(c.id)) : []
     lists[which] = [...page.items, ...rest]
+    for (const card of page.items)
+      if (card.transfer_offered_to_me && !offers.value.includes(card.id)) offers.value.push(card.id)
     more[which] = page.items.length >= 50
     counts.value = page.counts
     if (which === 'mine') alarms.mine = new Set(page.items.map((card) => card.id))
@@ -131,6 +137,7 @@ export const useBench = defineStore('bench', () => {
   function take(whole: Conversation): void {
     const before = current.value?.id === whole.id ? current.value.messages : []
     current.value = { ...whole, messages: merge(before, whole.messages) }
+    if (!whole.transfer_offered_to_me) offers.value = offers.value.filter((id) => id !== whole.id)
     if (!before.length) hasEarlier.value = whole.messages.length >= 50
   }
 
@@ -202,6 +209,7 @@ export const useBench = defineStore('bench', () => {
         }
         break
       case 'conversation':
+        if (news.extra?.offered_to !== undefined) hearOffer(String(news.conversation_id), String(news.extra.offered_to))
         refreshLists()
         if (here) refreshCurrent()
         break
@@ -210,10 +218,18 @@ export const useBench = defineStore('bench', () => {
         if (here) refreshMessages()
         break
       case 'typing':
-        if (here && news.extra?.by !== 'staff' && news.extra?.staff_id === undefined)
-          typingUntil.value = Date.now() + TYPING_SHOWN_MS
+        if (here && news.extra?.by !== 'staff') typingUntil.value = Date.now() + TYPING_SHOWN_MS
+        break
+      case 'task':
+      case 'template':
+        otherNews.value += 1
         break
     }
+  }
+
+  function hearOffer(id: Id, to: Id): void {
+    offers.value = offers.value.filter((known) => known !== id)
+    if (to === session.me?.id) offers.value.push(id)
   }
 
   function tick(): void {
@@ -248,6 +264,7 @@ export const useBench = defineStore('bench', () => {
     outbox.clear()
     leave()
     for (const which of ['queue', 'mine', 'all', 'closed'] as const) lists[which] = []
+    offers.value = []
     counts.value = { queue: 0, mine: 0, critical: 0, high: 0 }
     alarms.clear()
   }
@@ -259,7 +276,7 @@ export const useBench = defineStore('bench', () => {
 
   return {
     view, lists, more, counts, listTrouble, cards, loadLists, refreshLists, loadMore, show,
-    openId, current, threadTrouble, askWhy, hasEarlier, typingUntil, open, take, leave, loadCurrent, refreshCurrent, loadEarlier, put,
+    offers, otherNews, openId, current, threadTrouble, askWhy, hasEarlier, typingUntil, open, take, leave, loadCurrent, refreshCurrent, loadEarlier, put,
     drafts, noteDrafts, canned, colleagues, loadColleagues, outbox, live, sayTyping, tick, start, clear, unsaved,
   }
 })
