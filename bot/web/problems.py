@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from escalation import alerts, conversations, desk, roster
+from escalation import alerts, conversations, desk, erasure, nuisance, rescue, roster
 from escalation.privacy import Unreadable
 
 _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
@@ -69,6 +69,15 @@ def from_room(error: Exception) -> Refused | None:
             return conflict("这个会话已由同事接手。", error="taken")
         case desk.NotAllowed(code=code):
             return Refused(409, code, _NOT_ALLOWED.get(code, "现在不能做这件事，会话的状态可能刚刚变了。"))
+        case (
+            rescue.NotAllowed(code="unknown")
+            | nuisance.NotAllowed(code="unknown")
+            | erasure.NotAllowed(code="unknown")
+        ):
+            return not_found()
+        case rescue.NotAllowed(code=code) | nuisance.NotAllowed(code=code) | erasure.NotAllowed(code=code):
+            status = 403 if code in ("own", "guardian_may_harm") else 400 if code.startswith("no_") else 409
+            return Refused(status, code, _NOT_ALLOWED.get(code, "现在不能做这件事，状态可能刚刚变了。"))
         case conversations.Closed() | alerts.NotFound():
             return not_found()
         case roster.BadShift():
@@ -85,6 +94,19 @@ _NOT_ALLOWED = {
     "no_offer": "这次转交已撤回或已处理。",
     "not_here": "不能转给这位同事：不在本台、已停用，或者就是您自己。",
     "decided": "已经有人处理过了。",
+    "rescue_open": "紧急救援还没有结束，先在救援记录里写明结果。",
+    "new_message": "对方刚刚又写了一条，请看过再结束。",
+    "own": "不能由同一个人批准，请另一位同事来确认。",
+    "days": "天数应为 1 到 7。",
+    "no_reason": "请写明原因。",
+    "no_basis": "请写明法律依据。",
+    "no_result": "请写明结果。",
+    "no_danger": "紧急救援只用于高风险及以上的会话。",
+    "no_rescue": "只有在进行中的紧急救援里才能查看网络地址。",
+    "second_person": "还没有第二人同意，也没有写明为什么不等。",
+    "guardian_may_harm": "监护人可能就是伤害者：要先有第二人同意，才能登记告知监护人。",
+    "not_verified": "核实方式不在列表中。",
+    "erased": "来访者的资料已按要求删除。",
 }
 
 

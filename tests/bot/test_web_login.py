@@ -136,7 +136,7 @@ async def test_the_first_password_must_be_changed_before_anything_else_works(ben
     assert weak["error"] == "weak"
     same = await browser.post("/me/password", {"old": PASSWORD, "new": PASSWORD}, 400)
     assert same["error"] == "weak"
-    wrong = await browser.post("/me/password", {"old": "不是原密码吧", "new": "另一个好记的长密码"}, 400)
+    wrong = await browser.post("/me/password", {"old": "不是原密码吧", "new": "另一个好记的很长的密码"}, 400)
     assert wrong["error"] == "wrong"
     changed = await browser.post("/me/password", {"old": PASSWORD, "new": "山那边有条河-2031"})
     assert changed["must_change_password"] is False

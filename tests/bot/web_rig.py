@@ -201,7 +201,7 @@ class Workbench:
     async def until(self, condition: Callable[[], Awaitable[Any]], *, within: float = 5) -> None:
         """Wait for something to become true; fails the test when it does not."""
         async with asyncio.timeout(within):
-            while not await condition():
+            while not await condition():  # noqa: ASYNC110 (it is the database that tells)
                 await asyncio.sleep(0.02)
 
     async def acts(self, action: str) -> list[Record]:

@@ -13,10 +13,12 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import outbox
+from bot.channels import Button
+from bot.desk_view import DeskNow
 from bot.events import News
 from bot.outbox import Draft
 from bot.web.api import shapes, views
-from bot.web.api.desk import suggestions
+from bot.web.api.desk import category_codes, suggestions
 from bot.web.api.fields import (
     Asked,
     Code,
@@ -33,11 +35,12 @@ from bot.web.api.fields import (
 )
 from bot.web.api.looks import Looks, reason
 from bot.web.api.operations import Call, get, post
+from bot.web.api.templates import in_force
 from bot.web.problems import conflict, invalid, not_found
-from escalation import conversations, desk, episodes, records
+from escalation import cases, conversations, desk, episodes, records, satisfaction
 from escalation.policy import Policy, grave
 from escalation.privacy import DataKey
-from escalation.tables import Alert, Conversation, Message, Note, Person, Rescue, Transfer
+from escalation.tables import Alert, Conversation, Message, Note, Person, Transfer
 
 LOOKS: web.AppKey[Looks] = web.AppKey("looks", Looks)
 POLICY: web.AppKey[Policy] = web.AppKey("policy", Policy)
@@ -187,7 +190,7 @@ async def _counts(session: AsyncSession, desk_id: str, me_id: int) -> shapes.Cou
     per_minute=240,
 )
 async def conversation(call: Call, asked: LookAsked) -> shapes.ConversationShown:
-    row = await _found(call, call.id())
+    row = await found(call, call.id())
     await _look(call, row, asked.why)
     return await shown(call, row.id)
 
@@ -202,14 +205,14 @@ async def conversation(call: Call, asked: LookAsked) -> shapes.ConversationShown
     per_minute=240,
 )
 async def messages(call: Call, asked: MessagesAsked) -> list[shapes.MessageShown]:
-    row = await _found(call, call.id())
+    row = await found(call, call.id())
     await _look(call, row, "refresh")
     async with call.shell.storage.read() as session:
-        key = await _key(call, session, row.person_id)
+        key = await key_of(call, session, row.person_id)
         return await views.thread(session, key, row.id, before=asked.before, limit=asked.limit)
 
 
-async def _found(call: Call, conversation_id: int) -> Conversation:
+async def found(call: Call, conversation_id: int) -> Conversation:
     async with call.shell.storage.read() as session:
         row = await session.get(Conversation, conversation_id)
     if row is None or row.desk != call.me.desk:
@@ -233,7 +236,7 @@ async def _look(call: Call, row: Conversation, said: str) -> None:
     await call.request.config_dict[LOOKS].record(call, row.id, why)
 
 
-async def _key(call: Call, session: AsyncSession, person_id: int) -> DataKey | None:
+async def key_of(call: Call, session: AsyncSession, person_id: int) -> DataKey | None:
     wrapped = await session.scalar(select(Person.data_key).where(Person.id == person_id))
     return views.person_key(call.shell.vault, wrapped)
 
@@ -243,7 +246,7 @@ async def shown(call: Call, conversation_id: int) -> shapes.ConversationShown:
     vault, now = call.shell.vault, call.now
     async with call.shell.storage.read() as session:
         row = await session.get_one(Conversation, conversation_id)
-        key = await _key(call, session, row.person_id)
+        key = await key_of(call, session, row.person_id)
         parts = await views.card_parts(session, vault, row, reader_id=call.me.id, now=now)
         thread = await views.thread(session, key, row.id)
         person = await session.get_one(Person, row.person_id)
@@ -258,14 +261,11 @@ async def shown(call: Call, conversation_id: int) -> shapes.ConversationShown:
             "rescue": await views.rescues(session, key, row.id),
             "nuisance_mark": await views.nuisance_of(session, key, row.person_id, now),
             "earlier": await views.earlier(session, row),
-            "quota": await views.quota(session, row, now),
+            "quota": await views.quota(session, row, now, call.shell.settings),
             "transfer": await views.transfer_of(session, vault, key, row.id),
         }
-        grave_ever = await session.scalar(
-            select(func.count()).select_from(Rescue).where(Rescue.conversation_id == row.id)
-        )
+        crisis = await satisfaction.had_crisis(session, row)
     last_words = next((m.text for m in reversed(thread) if m.direction == "in" and m.text), "")
-    crisis = beside["episode"] is not None or bool(grave_ever) or grave(row.risk)
     return shapes.ConversationShown(
         **parts,
         **beside,
@@ -319,7 +319,7 @@ def _allowed(call: Call, row: Conversation, beside: dict[str, Any]) -> shapes.Al
     "/conversations/{id}/claim", "认领会话", gives=shapes.ConversationShown, needs="claim", refuses=(404, 409)
 )
 async def claim(call: Call, asked: Nothing) -> shapes.ConversationShown:
-    row = await _found(call, call.id())
+    row = await found(call, call.id())
     me_id, now, policy = call.me.id, call.now, call.request.config_dict[POLICY]
 
     async def work(session: AsyncSession) -> None:
@@ -350,7 +350,7 @@ async def claim(call: Call, asked: Nothing) -> shapes.ConversationShown:
     per_minute=60,
 )
 async def reply(call: Call, asked: Reply) -> shapes.MessageShown:
-    row = await _found(call, call.id())
+    row = await found(call, call.id())
     shell, me_id, now = call.shell, call.me.id, call.now
     if not asked.text.strip():
         raise invalid("text", "不能为空")
@@ -375,7 +375,7 @@ async def reply(call: Call, asked: Reply) -> shapes.MessageShown:
         shell.outbox.ring(row.id)
         call.tell("alert", row.id)
     async with shell.storage.read() as session:
-        key = await _key(call, session, row.person_id)
+        key = await key_of(call, session, row.person_id)
         return (await views.shown_messages(session, key, [message]))[0]
 
 
@@ -383,7 +383,7 @@ async def reply(call: Call, asked: Reply) -> shapes.MessageShown:
     "/conversations/{id}/typing", "告诉来访者咨询员正在输入", gives=shapes.Ok, needs="reply", refuses=(404,)
 )
 async def typing(call: Call, asked: Nothing) -> shapes.Ok:
-    row = await _found(call, call.id())
+    row = await found(call, call.id())
     if row.owner_id == call.me.id:
         call.shell.bus.publish(News("typing", row.id, {"by": "staff"}))
     return shapes.Ok()
@@ -398,7 +398,7 @@ async def typing(call: Call, asked: Nothing) -> shapes.Ok:
     refuses=(404,),
 )
 async def note(call: Call, asked: NewNote) -> shapes.NoteShown:
-    row = await _found(call, call.id())
+    row = await found(call, call.id())
     me_id, now = call.me.id, call.now
 
     async def work(session: AsyncSession) -> int:
@@ -412,7 +412,7 @@ async def note(call: Call, asked: NewNote) -> shapes.NoteShown:
 
 async def write_note(call: Call, session: AsyncSession, row: Conversation, text: str) -> int:
     """Keep an internal note in the caller's transaction; returns its id. Raises Refused (409) for an erased person."""
-    key = await _key(call, session, row.person_id)
+    key = await key_of(call, session, row.person_id)
     if key is None:
         raise conflict("来访者的资料已按要求删除，不能再写记录。")
     kept = Note(
@@ -436,7 +436,7 @@ async def write_note(call: Call, session: AsyncSession, row: Conversation, text:
     refuses=(404, 409),
 )
 async def hand_back(call: Call, asked: HandBack) -> shapes.Ok:
-    row = await _found(call, call.id())
+    row = await found(call, call.id())
     me_id, now, vault = call.me.id, call.now, call.shell.vault
 
     async def work(session: AsyncSession) -> str:
@@ -460,7 +460,7 @@ async def hand_back(call: Call, asked: HandBack) -> shapes.Ok:
     refuses=(404, 409),
 )
 async def transfer(call: Call, asked: Offer) -> shapes.TransferShown:
-    row = await _found(call, call.id())
+    row = await found(call, call.id())
     me_id, now, vault = call.me.id, call.now, call.shell.vault
 
     async def work(session: AsyncSession) -> None:
@@ -471,7 +471,7 @@ async def transfer(call: Call, asked: Offer) -> shapes.TransferShown:
     await call.write(work)
     call.tell("conversation", row.id, offered_to=str(asked.to))
     async with call.shell.storage.read() as session:
-        offer = await views.transfer_of(session, vault, await _key(call, session, row.person_id), row.id)
+        offer = await views.transfer_of(session, vault, await key_of(call, session, row.person_id), row.id)
     assert offer is not None
     return offer
 
@@ -520,7 +520,7 @@ async def decline_transfer(call: Call, asked: Nothing) -> shapes.Ok:
     refuses=(404, 409),
 )
 async def assess(call: Call, asked: Assessment) -> shapes.ConversationShown:
-    row = await _found(call, call.id())
+    row = await found(call, call.id())
     me_id, now, policy = call.me.id, call.now, call.request.config_dict[POLICY]
 
     async def work(session: AsyncSession) -> None:
@@ -541,3 +541,65 @@ def _must_be_mine_or_supervised(call: Call, row: Conversation) -> None:
         raise desk.NotAllowed("closed")
     if row.owner_id != call.me.id and call.me.role != "supervisor":
         raise desk.NotAllowed("not_yours")
+
+
+@post(
+    "/conversations/{id}/close", "结束会话", asks=Closing, gives=shapes.Ok, needs="close", refuses=(404, 409)
+)
+async def close(call: Call, asked: Closing) -> shapes.Ok:
+    """The case gets its result; the question about satisfaction goes out where it may."""
+    row = await found(call, call.id())
+    if asked.result not in cases.RESULTS:
+        raise invalid("result", "没有这个结果代码")
+    if asked.category and asked.category not in category_codes():
+        raise invalid("category", "没有这个案由")
+    shell, me_id, now = call.shell, call.me.id, call.now
+
+    async def work(session: AsyncSession) -> bool:
+        closed = await cases.close(
+            session,
+            shell.vault,
+            row.id,
+            staff=me_id,
+            category=asked.category,
+            risk=asked.risk,
+            result=asked.result,
+            note=asked.note,
+            ask_satisfaction=asked.ask_satisfaction,
+            version=asked.version,
+            now=now,
+        )
+        if closed.ask_satisfaction:
+            text = (await in_force(session)).fill(
+                "satisfaction.ask", await DeskNow(shell.settings.desk).view(session, now)
+            )
+            buttons = [Button(str(score), f"/rate {row.id} {score}") for score in range(1, 6)]
+            draft = Draft(text.text, buttons, text.source, dedupe="satisfaction")
+            await outbox.write(
+                session,
+                shell.vault,
+                closed.conversation,
+                [draft],
+                lane=outbox.PROACTIVE,
+                now=now,
+                author="system",
+            )
+        return closed.ask_satisfaction
+
+    try:
+        asking = await call.write(work)
+    except cases.VersionConflict as changed:
+        async with shell.storage.read() as session:
+            current = await views.case_of(session, row)
+        shown_now = None if current is None else current.model_dump(mode="json")
+        raise conflict(
+            "这个工单刚刚被别人改过，请看过新的内容再结束。",
+            shown_now,
+            error="version",
+            version=changed.current,
+        ) from None
+    if asking:
+        shell.outbox.ring(row.id)
+    call.tell("conversation", row.id, state="closed")
+    call.tell("alert", row.id)
+    return shapes.Ok()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from bot.desk_view import DeskNow
 from bot.tables import Fact
 from bot.web.api import shapes
 from bot.web.api.fields import Asked, Nothing, OptionalLine
+from bot.web.api.looks import WHYS
 from bot.web.api.operations import Call, get
 from bot.web.api.templates import in_force
-from escalation import cases
+from escalation import alerts, cases, erasure, rescue
 from handlers.templates import shipped as shipped_texts
 from knowledge.entries import Entry
 from knowledge.library import Library
@@ -48,10 +50,18 @@ async def desk(call: Call, asked: Nothing) -> shapes.DeskShown:
         numbers=dict(settings.desk.numbers),
         hours=shapes.HoursShown(**settings.desk.hours.model_dump()),
         categories=categories(),
-        results=[shapes.ResultCode(code=code, name=name) for code, name in cases.RESULTS.items()],
+        results=_codes(cases.RESULTS),
+        decisions=_codes(alerts.DECISIONS),
+        told=_codes(rescue.TOLD),
+        verified_how=_codes(erasure.VERIFIED),
+        whys=_codes(WHYS),
         fallback_telephone_configured=settings.escalation.fallback_telephone.url is not None,
         demonstration=bool(demonstration) or call.me.demonstration,
     )
+
+
+def _codes(named: Mapping[str, str]) -> list[shapes.ResultCode]:
+    return [shapes.ResultCode(code=code, name=name) for code, name in named.items()]
 
 
 @cache

@@ -73,14 +73,15 @@ MomentIn = Annotated[
 ]
 _Kept = BeforeValidator(_read_text)
 _Stripped = BeforeValidator(_strip)
-Words = Annotated[str, _Kept, Field(min_length=1, max_length=4000)]  # said to a person, kept as written
-Line = Annotated[str, _Kept, _Stripped, Field(min_length=1, max_length=200)]
-OptionalLine = Annotated[str, _Kept, _Stripped, Field(max_length=200)]
-Text = Annotated[str, _Kept, _Stripped, Field(min_length=1, max_length=4000)]
-OptionalText = Annotated[str, _Kept, _Stripped, Field(max_length=4000)]
+# The checks in front come last in the list: a validator listed before a constraint would hide that it is a string.
+Words = Annotated[str, Field(min_length=1, max_length=4000), _Kept]  # said to a person, kept as written
+Line = Annotated[str, Field(min_length=1, max_length=200), _Kept, _Stripped]
+OptionalLine = Annotated[str, Field(max_length=200), _Kept, _Stripped]
+Text = Annotated[str, Field(min_length=1, max_length=4000), _Kept, _Stripped]
+OptionalText = Annotated[str, Field(max_length=4000), _Kept, _Stripped]
 Code = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9_.\-]+$")]
 OptionalCode = Annotated[str, Field(max_length=80, pattern=r"^[A-Za-z0-9_.\-]*$")]
-Secret = Annotated[str, _Kept, Field(min_length=1, max_length=200)]
+Secret = Annotated[str, Field(min_length=1, max_length=200), _Kept]
 Flag = StrictBool
 Number = StrictInt
 

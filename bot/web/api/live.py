@@ -88,8 +88,9 @@ class _Screen:
 
     async def run(self) -> None:
         try:
-            await self._present()
+            # First listen, then be seen: no ring may fall between.
             async with self._shell.bus.listen() as news:
+                await self._present()
                 sides = [
                     asyncio.create_task(self._send(news)),
                     asyncio.create_task(self._watch_session()),

@@ -161,7 +161,7 @@ def route(operation: Operation) -> web.RouteDef:
         asked = await _read(request, operation)
         given = await operation.run(call, asked)
         # Serialised by the declared model: what is not in the contract cannot slip out.
-        body = adapter.dump_json(adapter.validate_python(given))
+        body = adapter.dump_json(adapter.validate_python(given), by_alias=True)
         response = web.Response(
             body=body,
             status=operation.status,

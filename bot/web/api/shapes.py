@@ -79,6 +79,10 @@ class DeskShown(Given):
     hours: HoursShown
     categories: list[CategoryNode]
     results: list[ResultCode]
+    decisions: list[ResultCode] = Field(description="警报可以怎样决定")
+    told: list[ResultCode] = Field(description="救援中可以告知谁")
+    verified_how: list[ResultCode] = Field(description="删除请求怎样核实")
+    whys: list[ResultCode] = Field(description="查看会话的原因")
     fallback_telephone_configured: bool
     demonstration: bool
 
