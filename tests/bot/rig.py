@@ -84,7 +84,7 @@ class Rig:
     async def until(self, condition: Callable[[], Any], *, within: float = 5) -> None:
         """Wait for something to become true; fails the test when it does not."""
         async with asyncio.timeout(within):
-            while not condition():  # noqa: ASYNC110 (any condition at all)
+            while not condition():
                 await asyncio.sleep(0.01)
 
     async def delivery_states(self) -> list[str]:
@@ -93,7 +93,7 @@ class Rig:
     async def settled(self, *states: str, within: float = 5) -> None:
         """Wait until the deliveries are in exactly these states, in order."""
         async with asyncio.timeout(within):
-            while await self.delivery_states() != list(states):  # noqa: ASYNC110
+            while await self.delivery_states() != list(states):
                 await asyncio.sleep(0.02)
 
     async def say(self, text: str, *, lane: int = outbox.HUMAN) -> None:
