@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from escalation import nuisance
 from escalation.people import key_of
 from escalation.privacy import DataKey, Unreadable, Vault
-from escalation.queue_rank import RETURNED, queue_rank
+from escalation.queue_rank import RETURNED, queue_rank, raised_rank
 from escalation.tables import Conversation, Message
 
 # Reasons of `to_queue` where no machine could judge what was written (promise 4).
@@ -69,8 +69,10 @@ async def to_queue(
 
 
 def heard(conversation: Conversation, at: datetime) -> None:
-    """The person wrote: from now on they wait, unless they did already. For every inbound message."""
+    """The person wrote: from now on they wait, unless they did already. For every inbound message, its risk in force."""
     conversation.last_inbound_at = at
+    if conversation.state == "queued":
+        conversation.queue_rank = raised_rank(conversation.queue_rank, conversation.risk)
     if conversation.state in ("queued", "human") and conversation.waiting_since is None:
         conversation.waiting_since = at
 

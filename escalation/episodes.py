@@ -35,11 +35,13 @@ async def raise_risk(
     kinds: Iterable[str],
     now: datetime,
     policy: Policy,
+    assessed: bool = False,
 ) -> Raised:
     """Danger was heard: open the conversation's episode or raise it, with case, place in the queue and alert.
 
     Call it for every message of high or above (ValueError below that), with the conversation locked. Under a human nothing is
-    said to the person here: the owner and a supervisor are alarmed, and the safety text falls due (`safety_due`).
+    said to the person here: the owner and a supervisor are alarmed, and the safety text falls due (`safety_due`). `assessed`: a
+    counsellor judged so (see `assess`); then it is not the machine's level, and the machine need not speak for them.
     """
     if not grave(level):
         raise ValueError("an episode is of high risk or above")
@@ -62,12 +64,12 @@ async def raise_risk(
         episode.level, episode.risen_at = level, now
     episode.kinds = sorted({*episode.kinds, *kinds})
     conversation.risk = higher(conversation.risk, level)
-    case = await open_for(session, conversation, level, now)
+    case = await open_for(session, conversation, "none" if assessed else level, now)
     answering = conversation.state == "human"
     if not answering:
         await conversations.to_queue(session, conversation, reason="risk", now=now)
     alert = await _ring(session, conversation, episode, case, now, answering=answering, news=opened or risen)
-    if answering and (opened or risen):
+    if answering and (opened or risen) and not assessed:
         episode.safety_due_at = now + policy.risen_grace
     await session.flush()
     return Raised(episode, alert, case, opened, risen)
@@ -138,9 +140,10 @@ async def assess(
     records.write(session, staff_id, "assess", "conversation", conversation.id, now, level)
     if grave(level):
         if episode is None:
-            raised = await raise_risk(session, conversation, level=level, kinds=(), now=now, policy=policy)
+            raised = await raise_risk(
+                session, conversation, level=level, kinds=(), now=now, policy=policy, assessed=True
+            )
             episode = raised.episode
-            episode.safety_due_at = None  # a human judged; the machine need not speak for them
         episode.level = level
     if episode is not None:
         episode.assessed_level, episode.assessed_upto = level, upto

@@ -21,3 +21,10 @@ def queue_rank(risk: Risk, nuisance: bool = False) -> int:
     if not nuisance or risk == "critical":
         return rank
     return rank + _STEP // 2 if risk == "high" else len(RISKS) * _STEP
+
+
+def raised_rank(rank: int, risk: Risk) -> int:
+    """The place of somebody in the queue whose risk is now `risk`: never further back, and a nuisance mark stays in force
+    (what it does not cover, critical, goes by queue_rank)."""
+    lowered = {queue_rank(r, True) for r in RISKS if r != "critical"}
+    return rank if rank in lowered else min(rank, queue_rank(risk))
