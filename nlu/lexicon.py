@@ -24,7 +24,7 @@ FILES = ("suicide", "self_harm", "abuse", "danger")
 SENTENCE_END = "。!?\n"
 # Tags of one's own state of mind; the others tell of things done or happening.
 _INNER = frozenset(
-    {"prep", "means", "cry", "wish", "intent", "passive", "mention", "farewell", "method", "threat"}
+    {"prep", "means", "cry", "timed", "wish", "intent", "passive", "mention", "farewell", "method", "threat"}
 )
 _WISHES = frozenset({"wish", "intent", "farewell"})
 _NOT_DONE = re.compile(
@@ -181,11 +181,24 @@ def _meant(phrase: Phrase, scopes: frozenset[str], self_in_text: bool) -> Risk:
         risk = "medium" if risk_rank(risk) > 2 else _down(risk, 1)
     if "joke" in scopes and inner:
         risk = _down(risk, 1)
-    if "hypothesis" in scopes and tag in ("mention", "method"):
+    if tag == "mention" and not scopes & {"past", "joke", "knowledge"}:
+        return _mentioned(phrase, scopes)
+    if "hypothesis" in scopes and tag == "method" and "self" not in scopes:
         return _down(risk, 1)
-    if tag == "mention" and "self" in scopes and not scopes & {"past", "other", "joke", "knowledge"}:
-        return "high"  # the word itself beside 我, with nothing around it that softens it
     return risk
+
+
+def _mentioned(phrase: Phrase, scopes: frozenset[str]) -> Risk:
+    """A bare word (自杀, 家暴) with nothing that softens it: who writes it to a help desk mostly means it.
+
+    自杀 is high unless only asked about; the others are high beside 我.
+    """
+    asked = "hypothesis" in scopes
+    if phrase.kind == "suicide":
+        return "medium" if asked and "self" not in scopes else "high"
+    if "self" in scopes and "other" not in scopes and not asked:
+        return "high"
+    return "low" if asked and "self" not in scopes else phrase.risk
 
 
 def combined(hits: list[Hit]) -> Risk:
@@ -202,6 +215,8 @@ def combined(hits: list[Hit]) -> Risk:
     tags = {hit.phrase.tag for hit in live}
     if "prep" in tags and (wishes or threats or passive):
         return "critical" if wishes or threats else higher(risk, "high")
+    if "timed" in tags and (wishes or tags & {"prep", "means", "plan"}):
+        return "critical"
     if "means" in tags and (wishes or passive):
         return "critical"
     if "cry" in tags and any(

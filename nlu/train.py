@@ -150,6 +150,12 @@ def fit_calibration(log_odds: Matrix, levels: NDArray[np.int64], truth: Matrix) 
     return Calibration(float(max(beta[0], 0.05)), tuple(float(x) for x in offsets))
 
 
+def _speaks(example: Example) -> bool:
+    """Whether the text itself can teach its labels. In a thread "谢谢你" may be high for what came before it; the engine
+    carries that over by rule, and the model would only learn to fear thanks."""
+    return not example.history or risk_rank(example.risk) < risk_rank("medium")
+
+
 def _seen(lexicon: Lexicon, encoder: Encoder | None, example: Example) -> tuple[Vector, Risk]:
     """What the model sees of an example, and the level the phrases alone give it."""
     own = read(lexicon, example.text)
@@ -159,7 +165,7 @@ def _seen(lexicon: Lexicon, encoder: Encoder | None, example: Example) -> tuple[
 
 def train(folder: Path = DATA, out: Path = DEFAULT) -> dict[str, object]:
     """Train on `folder` and write `out`. Returns the notes stored with the model."""
-    examples = [example for example in load(folder) if example.split == "train"]
+    examples = [example for example in load(folder) if example.split == "train" and _speaks(example)]
     categories = tuple(sorted({example.category for example in examples}))
     lexicon = Lexicon()
     encoder = Encoder.load() if WEIGHTS.exists() else None
