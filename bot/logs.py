@@ -46,6 +46,7 @@ def set_up(*, as_json: bool) -> None:
     logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
     logging.getLogger("aiohttp.access").disabled = True
     logging.getLogger("asyncio").addFilter(_no_message)
+    logging.getLogger("aiohttp.server").addFilter(_no_visitor)
 
 
 def _plain(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> str:
@@ -79,4 +80,11 @@ def _no_message(record: logging.LogRecord) -> bool:
     """asyncio reports lost exceptions with their text: keep the type and place only."""
     if record.exc_info and record.exc_info[1] is not None:
         record.msg, record.args = "unhandled %s in a task", (type(record.exc_info[1]).__name__,)
+    return True
+
+
+def _no_visitor(record: logging.LogRecord) -> bool:
+    """aiohttp names the visitor's network address, and a piece of the request it could not read: keep the type only."""
+    error = record.exc_info[1] if record.exc_info else None
+    record.msg, record.args = "request not served: %s", (type(error).__name__ if error else "unknown",)
     return True

@@ -342,7 +342,7 @@ async def test_the_desk_tells_its_name_numbers_categories_and_codes(bench: Workb
 async def test_entries_can_be_looked_up_and_are_suggested_beside_the_thread(bench: Workbench) -> None:
     talk = await bench.contact("老板拖欠我两个月工资不给怎么办")
     browser = await bench.at_work("zhang")
-    found = await browser.get("/entries", params={"q": "拖欠工资"})
+    found = await browser.post("/entries/search", {"q": "拖欠工资"})
     assert found
     assert found[0]["text"]
     assert found[0]["sources"]

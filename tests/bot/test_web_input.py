@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bot import logs
 from bot.channels import StorageUnavailable
 from escalation.tables import Message
 from tests.bot.web_rig import Browser, Workbench, workbench
@@ -208,3 +210,18 @@ async def test_every_answer_forbids_inline_script_framing_and_caching_of_data(be
         assert answer.headers["Referrer-Policy"] == "no-referrer"
         assert answer.headers["Cache-Control"] == "no-store"
         assert "Server" not in answer.headers
+
+
+async def test_a_request_that_cannot_even_be_read_leaves_neither_address_nor_words_in_the_log(
+    bench: Workbench, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = logging.getLogger("aiohttp.server")
+    server.addFilter(logs._no_visitor)
+    try:
+        browser = await bench.browser()
+        answer = await browser.ask("GET", "/conversations?why=" + "w" * 10_000)
+    finally:
+        server.removeFilter(logs._no_visitor)
+    assert answer.status == 400
+    (record,) = [r for r in caplog.records if r.name == "aiohttp.server"]
+    assert record.getMessage() == "request not served: LineTooLong"

@@ -201,7 +201,7 @@ class Workbench:
     async def until(self, condition: Callable[[], Awaitable[Any]], *, within: float = 5) -> None:
         """Wait for something to become true; fails the test when it does not."""
         async with asyncio.timeout(within):
-            while not await condition():  # noqa: ASYNC110 (it is the database that tells)
+            while not await condition():
                 await asyncio.sleep(0.02)
 
     async def acts(self, action: str) -> list[Record]:
@@ -209,8 +209,10 @@ class Workbench:
 
 
 @asynccontextmanager
-async def workbench(folder: Path, **sections: Any) -> AsyncIterator[Workbench]:
-    """Everything up; ends with the block. `sections`: settings that differ from the defaults."""
+async def workbench(
+    folder: Path, *, more: Callable[[web.Application], None] | None = None, **sections: Any
+) -> AsyncIterator[Workbench]:
+    """Everything up; ends with the block. `more` adds routes; `sections`: settings that differ from the defaults."""
     async with AsyncExitStack() as stack:
         storage = Storage(f"sqlite:///{folder / 'desk.db'}")
         async with storage.engines.writing.begin() as connection:
@@ -236,6 +238,8 @@ async def workbench(folder: Path, **sections: Any) -> AsyncIterator[Workbench]:
         bench.shell = shell
         app = web.Application()
         app[SHELL] = shell
+        if more is not None:
+            more(app)
         api.setup(app, shell)
         pages.setup(app, shell)
         server = TestServer(app)

@@ -17,9 +17,9 @@ import nlu
 from bot.desk_view import DeskNow
 from bot.tables import Fact
 from bot.web.api import shapes
-from bot.web.api.fields import Asked, Nothing, OptionalLine
+from bot.web.api.fields import Asked, Line, Nothing, Number
 from bot.web.api.looks import WHYS
-from bot.web.api.operations import Call, get
+from bot.web.api.operations import Call, get, post
 from bot.web.api.templates import in_force
 from escalation import alerts, cases, erasure, rescue
 from handlers.templates import shipped as shipped_texts
@@ -33,8 +33,8 @@ _CANNED = "canned."
 
 
 class Search(Asked):
-    q: OptionalLine = ""
-    limit: int = Field(default=20, ge=1, le=50)
+    q: Line
+    limit: Number = Field(default=20, ge=1, le=50)
 
 
 @get("/desk", "服务台的名称、电话、案由和结果代码", gives=shapes.DeskShown, needs="desk.read")
@@ -114,13 +114,18 @@ async def canned_replies(call: Call, asked: Nothing) -> list[shapes.CannedReply]
     ]
 
 
-@get("/entries", "查找知识条目", asks=Search, gives=list[shapes.EntryShown], needs="entries.read")
-async def entries(call: Call, asked: Search) -> list[shapes.EntryShown]:
+@get("/entries", "全部知识条目", gives=list[shapes.EntryShown], needs="entries.read")
+async def entries(call: Call, asked: Nothing) -> list[shapes.EntryShown]:
+    library = await the_library()
+    return [] if library is None else [_entry(e, 0.0) for e in library.entries]
+
+
+@post("/entries/search", "查找知识条目", asks=Search, gives=list[shapes.EntryShown], needs="entries.read")
+async def search_entries(call: Call, asked: Search) -> list[shapes.EntryShown]:
+    """A POST: what is looked up may be the young person's own words, and those do not go into an address."""
     library = await the_library()
     if library is None:
         return []
-    if not asked.q:
-        return [_entry(e, 0.0) for e in library.entries[: asked.limit]]
     found = await asyncio.to_thread(library.candidates, asked.q, limit=asked.limit)
     by_id = {e.id: e for e in library.entries}
     return [_entry(by_id[c.entry_id], c.score) for c in found if c.entry_id in by_id and c.score > 0]

@@ -90,7 +90,8 @@ export const closeRescue = (id: Id, result: string) => post(`/rescues/${id}/clos
 export const networkAddress = (id: Id, reason: string) =>
   post<{ address: string | null }>(`/conversations/${id}/network-address`, { reason })
 export const cannedReplies = () => list<CannedReply>('/canned-replies')
-export const entries = (words: string) => list<Entry>(`/entries${q({ q: words })}`)
+/** A POST: what is looked up may be a young person's own words, which do not go into an address. */
+export const entries = (words: string) => post<Entry[]>('/entries/search', { q: words })
 export const askErasure = (person: Id, verified_how: string) => post<Erasure>(`/persons/${person}/erasure`, { verified_how })
 export const erasures = () => list<Erasure>('/erasures')
 export const approveErasure = (id: Id) => post<Erasure>(`/erasures/${id}/approve`)
