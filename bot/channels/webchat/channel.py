@@ -153,7 +153,8 @@ class WebChat:
         self, contact_id: int, after: int | None, have: frozenset[int] | set[int]
     ) -> tuple[list[dict[str, Any]], int]:
         """What the page lacks, and the cursor to ask with next time."""
-        begun = new_id() if after is None else after
+        # "Now" is put ahead by the overlap that every look goes back: what was said just before stays hidden.
+        begun = new_id() + thread.OVERLAP if after is None else after
         async with self._reading() as session:
             found = await thread.read(session, self.shell.vault, contact_id, after=after, have=have)
         return found, max([begun, *(int(one["id"]) for one in found)])

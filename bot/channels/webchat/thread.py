@@ -1,7 +1,7 @@
 """What the page shows: the messages of one contact, both ways, and the receipt that they were seen.
 
 The page says up to which message id it has (`after`) and which recent ones (`have`). Ids are made before the commit, so a
-smaller id can appear after a larger one was read; therefore a look goes back `_OVERLAP` behind `after` and adds every reply whose
+smaller id can appear after a larger one was read; therefore a look goes back `OVERLAP` behind `after` and adds every reply whose
 delivery is still open, whatever its age. The page knows messages by id, so that nothing is lost and nothing doubled.
 """
 
@@ -19,7 +19,7 @@ from bot.tables import Delivery
 from escalation.privacy import DataKey, Unreadable, Vault
 from escalation.tables import Contact, Conversation, Message, Person
 
-_OVERLAP: Final = 60_000 << 22  # 60 s of ids (escalation/ids.py)
+OVERLAP: Final = 60_000 << 22  # 60 s of ids (escalation/ids.py)
 _AT_ONCE: Final = 100
 _OPEN: Final = ("pending", "attempting", "sent", "unknown", "failed")
 _SHOWN_KINDS: Final = ("text", "form")
@@ -43,7 +43,7 @@ async def read(
     )
     wanted: ColumnElement[bool] = Message.id.in_(open_replies)
     if after is not None:
-        wanted = or_(Message.id > max(0, after - _OVERLAP), wanted)
+        wanted = or_(Message.id > max(0, after - OVERLAP), wanted)
     rows = select(Message).where(
         Message.conversation_id.in_(conversations),
         wanted,

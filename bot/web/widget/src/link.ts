@@ -34,7 +34,7 @@ export interface Ears {
   ended(): void;
 }
 
-const OPEN_WITHIN = 5_000;
+const OPEN_WITHIN = 4_000; // a proxy that swallows sockets must not hold up a cry for help
 const STORED_WITHIN = 10_000;
 const PING_EVERY = 25_000;
 const POLL_FOR = 120_000; // then a socket is tried again
@@ -257,7 +257,10 @@ export class Link {
       return;
     }
     this.socket = socket;
-    this.deadline = after(OPEN_WITHIN, () => this.lost(socket));
+    this.deadline = after(OPEN_WITHIN, () => {
+      this.failures = FAILURES_TO_POLL;
+      this.lost(socket);
+    });
     socket.onopen = () => this.say({ type: 'hello', token: this.token, after: this.after, have: this.have() });
     socket.onmessage = (event) => this.hear(JSON.parse(String(event.data)));
     socket.onclose = (event) => {

@@ -175,6 +175,19 @@ test('where sockets are blocked, words go by request and replies come by poll', 
   expect(last).toEqual({ path: 'poll', body: { after: '2', have: ['1', '2'], got: ['2'], state: 'bot' }, token: 'T' });
 });
 
+test('a handshake that hangs for four seconds is enough to go by request', async () => {
+  answer = async (path) => {
+    if (path === 'session') return { status: 201, body: { token: 'T' } };
+    if (path === 'send') return { status: 200, body: { message_id: '1' } };
+    return new Promise(() => undefined);
+  };
+  talk.write('a', '一');
+  link.pump();
+  await vi.advanceTimersByTimeAsync(4_200);
+  expect(wires.length).toBe(1);
+  expect(talk.entries[0]?.state).toBe('stored');
+});
+
 test('after two minutes of polling a socket is tried again, once', async () => {
   noSockets = true;
   answer = async (path) => {
