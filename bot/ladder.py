@@ -49,7 +49,7 @@ class Ladder:
         self._shell = shell
         self._alarms = alarms
         self._texts = texts
-        self._policy = policy_of(shell.settings.escalation)
+        self.policy = policy_of(shell.settings.escalation)
         self._desk = DeskNow(shell.settings.desk)
         self._task: asyncio.Task[None] | None = None
         self._carrying: set[asyncio.Task[None]] = set()
@@ -119,7 +119,7 @@ class Ladder:
         for alert in await alerts.due(session, now):
             if alert.desk not in duties:
                 duties[alert.desk] = await roster.on_duty(session, now, alert.desk)
-            rings += await alerts.step(session, alert, duties[alert.desk], now, self._policy)
+            rings += await alerts.step(session, alert, duties[alert.desk], now, self.policy)
         return rings
 
     def _carry(self, ring: Ring) -> None:
@@ -162,7 +162,7 @@ class Ladder:
 
     async def _give_back(self, session: AsyncSession, now: datetime) -> list[int]:
         """Return conversations to the queue and tell the persons honestly."""
-        lost = await desk.vanished(session, now, self._policy)
+        lost = await desk.vanished(session, now, self.policy)
         view = await self._desk.view(session, now)
         for gone in lost:
             key = "handoff.owner_gone" if view.human_on_duty else "handoff.owner_gone_nobody"
@@ -195,14 +195,12 @@ class Ladder:
         async with self._shell.storage.read() as session:
             waits = await session.scalar(
                 select(Conversation.id)
-                .where(Conversation.unjudged_since <= now - self._policy.unread_rings_after)
+                .where(Conversation.unjudged_since <= now - self.policy.unread_rings_after)
                 .limit(1)
             )
             if waits is None:
                 return
-        await self._shell.storage.write(
-            lambda s: alerts.unreadable_waiting(s, now, self._policy), urgent=True
-        )
+        await self._shell.storage.write(lambda s: alerts.unreadable_waiting(s, now, self.policy), urgent=True)
 
     async def _nuisance(self, now: datetime) -> None:
         await self._shell.storage.write(lambda s: nuisance.lapse(s, now))
