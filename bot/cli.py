@@ -64,6 +64,47 @@ def audit(config_path: ConfigOption = None) -> None:
         raise typer.Exit(1)
 
 
+AccountOption = Annotated[str, typer.Option(help="配置里的账号名")]
+CountOption = Annotated[int, typer.Option(help="给出条数就不再逐行对话，而是让许多人按速度写来")]
+RateOption = Annotated[float, typer.Option(help="每秒几条")]
+
+
+@simulate_cli.command("wechat")
+def simulate_wechat(
+    config_path: ConfigOption = None,
+    account: AccountOption = "default",
+    count: CountOption = 0,
+    rate: RateOption = 10,
+) -> None:
+    """做微信平台：签名、加密、五秒、三次投递、客服消息和额度。"""
+    _simulate(config_path, "wechat", account, count, rate)
+
+
+@simulate_cli.command("sms")
+def simulate_sms(
+    config_path: ConfigOption = None,
+    account: AccountOption = "default",
+    count: CountOption = 0,
+    rate: RateOption = 10,
+) -> None:
+    """做短信服务商：推送短信、收下回复、给回执。"""
+    _simulate(config_path, "sms", account, count, rate)
+
+
+@simulate_cli.command("web")
+def simulate_web(config_path: ConfigOption = None, count: CountOption = 0, rate: RateOption = 10) -> None:
+    """做网页来访者。"""
+    _simulate(config_path, "web", "default", count, rate)
+
+
+def _simulate(
+    config_path: Path | None, which: Literal["wechat", "sms", "web"], account: str, count: int, rate: float
+) -> None:
+    from bot.simulate.talk import talk
+
+    asyncio.run(talk(_settings(config_path), which, account=account, count=count, rate=rate, out=_out))
+
+
 @cli.command("check")
 def check_config(config_path: ConfigOption = None) -> None:
     """检查配置文件和密钥，不启动服务。"""

@@ -111,7 +111,8 @@ class SmsCentre:
         return self.telephones.setdefault(number, Telephone(self, number))
 
     async def push(self, path: str, fields: dict[str, Any], *, tries: int = 5) -> list[int]:
-        """POST to the desk, again while it is answered 503 or 404 (a receipt that came too early)."""
+        """POST to the desk, again while nobody answers, or with 503 or 404 (a receipt that came too early).
+        Gives the statuses, 0 for no answer."""
         if self.form:
             body = aiohttp.FormData({k: str(v) for k, v in fields.items()})().decode().encode()
             content_type = "application/x-www-form-urlencoded"
@@ -122,9 +123,12 @@ class SmsCentre:
             if n:
                 await asyncio.sleep(0.1 * 2**n)
             headers = {"Content-Type": content_type, **self.proof(body)}
-            async with self._http().post(self.webhook + path, data=body, headers=headers) as response:
-                statuses.append(response.status)
-            if statuses[-1] not in (503, 404):
+            try:
+                async with self._http().post(self.webhook + path, data=body, headers=headers) as response:
+                    statuses.append(response.status)
+            except aiohttp.ClientError:
+                statuses.append(0)
+            if statuses[-1] not in (0, 404, 503):
                 break
         return statuses
 

@@ -228,13 +228,18 @@ async def test_choices_are_written_out(start: Start) -> None:
     from bot.channels import Button
 
     rig, centre = await start()
-    rig.answers = lambda heard: Answer(
-        [Draft("依据：劳动法", [Button("有帮助", "/helped x"), Button("找人工", "/human")])]
+    safe = Draft("你现在安全吗？", [Button("安全", "/safe yes"), Button("不安全", "/safe no")])
+    choice = Draft(
+        "是哪一个？\n1. 拖欠工资\n2. 没签合同", [Button("拖欠工资", "拖欠工资"), Button("找人工", "/human")]
     )
+    rig.answers = lambda heard: Answer([safe, choice])
     telephone = centre.telephone()
     await telephone.says("工资")
-    await rig.until(lambda: telephone.texts)
-    assert telephone.texts == ["【倾听】依据：劳动法\n可回复：有帮助 / 找人工"]
+    await rig.until(lambda: len(telephone.texts) == 2)
+    assert telephone.texts == [
+        "【倾听】你现在安全吗？\n可回复：安全 / 不安全",
+        "【倾听】是哪一个？\n1. 拖欠工资\n2. 没签合同\n可回复：找人工",
+    ]
 
 
 @pytest.mark.parametrize(

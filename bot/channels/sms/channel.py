@@ -273,7 +273,10 @@ def _check_generic(status: int, answer: Mapping[str, Any], later: float | None) 
 
 def _with_choices(message: OutboundMessage) -> str:
     """A telephone has no buttons: what may be answered is written out."""
-    labels = [b.label for b in message.buttons if b.label not in message.text]
+    numbered = {
+        line.partition(". ")[2] for line in message.text.splitlines()
+    }  # a choice lists its titles itself
+    labels = [b.label for b in message.buttons if b.label not in numbered]
     return f"{message.text}\n可回复：{' / '.join(labels)}" if labels else message.text
 
 
