@@ -19,6 +19,7 @@ class Visitor:
     seen: list[tuple[str, str]] = field(default_factory=list)
     token: str = ""
     _got: list[str] = field(default_factory=list)
+    _have: list[str] = field(default_factory=list)  # recent ids: each look goes back a little behind the cursor
     _cursor: str = ""
     _state: str = ""
     _listening: asyncio.Task[None] | None = None
@@ -40,13 +41,15 @@ class Visitor:
         while True:
             try:
                 news = await self._post(
-                    "poll", {"after": self._cursor, "state": self._state, "got": self._got}
+                    "poll",
+                    {"after": self._cursor, "have": self._have, "state": self._state, "got": self._got},
                 )
             except (ConnectionError, TimeoutError):
                 await asyncio.sleep(1)
                 continue
             self._got, self._cursor, self._state = [], str(news["cursor"]), str(news["state"])
             for message in news["messages"]:
+                self._have = [*self._have[-99:], str(message["id"])]
                 if message["from"] != "me":
                     self._got.append(str(message["id"]))
                     self.seen.append((str(message["from"]), str(message["text"])))
