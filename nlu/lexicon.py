@@ -21,6 +21,7 @@ from .understanding import Kind, Risk, higher, risk_rank
 
 LEXICONS = Path(__file__).with_name("lexicons")
 FILES = ("suicide", "self_harm", "abuse", "danger")
+MOST = 24  # phrases of one piece that are weighed; a text that repeats itself has no more to say
 SENTENCE_END = "。!?\n"
 # Tags of one's own state of mind; the others tell of things done or happening.
 _INNER = frozenset(
@@ -103,6 +104,9 @@ class Lexicon:
         found = [f for f in found if not _inside(f[1], f[2], idioms)]
         if not found:
             return []
+        if len(found) > MOST:
+            found = sorted(found, key=lambda f: -risk_rank(self.phrases[f[0]].risk))[:MOST]
+            found.sort(key=lambda f: (f[1], -f[2]))
         spans = {
             name: [(start, end) for _, start, end in patterns.find(text)]
             for name, patterns in self._scopes.items()

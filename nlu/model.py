@@ -121,7 +121,7 @@ class Model:
         """Read a model file. Raises ModelError, saying what is wrong and what to do."""
         path = path or DEFAULT
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 card = json.loads(str(stored["card"][()]))
                 parts = {name: stored[name] for name in ("weights", "scales", "bias", "meaning")}
         except FileNotFoundError:
