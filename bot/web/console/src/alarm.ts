@@ -69,7 +69,7 @@ export function title(base: string, ringing: number, waiting: number, flash: boo
 export function alertLine(alert: Alert, now: number): string {
   const due = alert.next_at ? Date.parse(alert.next_at) : null
   const when = due === null ? '' : due > now ? `${left(due, now)} 后` : '马上'
-  if (alert.state === 'paused') return `${alert.acknowledged_by?.name ?? '同事'}已知悉，没有人工回复的话${when}恢复响铃`
+  if (alert.state === 'paused') return `${alert.acknowledged_by?.name ?? '同事'}已知悉，没有人工回复，${when}恢复响铃`
   const up = RUNG_NAMES[alert.rung + 1]
   return `正在呼叫${RUNG_NAMES[alert.rung] ?? '各级'}${when ? `，${when}${up ? `升级到${up}` : '从头再呼'}` : ''}`
 }

@@ -26,6 +26,7 @@ export class Live {
     private readonly address = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/api/live`,
   ) {
     addEventListener('online', () => this.now())
+    addEventListener('offline', () => this.doubt())
   }
 
   open(): void {
@@ -44,6 +45,14 @@ export class Live {
   /** Try at once instead of waiting. */
   now(): void {
     if (this.wanted && !this.socket) this.connect()
+  }
+
+  /** A request did not get through: the socket may be dead without knowing. Open a new one; that tells. */
+  doubt(): void {
+    if (this.socket?.readyState !== WebSocket.OPEN) return
+    const old = this.socket
+    this.lost()
+    old.close()
   }
 
   typing(conversation_id: string): void {
@@ -90,17 +99,22 @@ export class Live {
     }
     socket.onclose = (event) => {
       if (this.socket !== socket) return
-      this.socket = null
       if (event.code === SESSION_ENDED) {
+        this.socket = null
         this.wanted = false
         this.on.ended()
         return
       }
-      if (!this.wanted) return
-      this.lostAt.value ??= Date.now()
-      this.line.value = 'lost'
-      this.tries += 1
-      this.waitS = Math.min(10, 2 ** (this.tries - 1)) * (0.7 + 0.6 * Math.random())
+      this.lost()
     }
+  }
+
+  private lost(): void {
+    this.socket = null
+    if (!this.wanted) return
+    this.lostAt.value ??= Date.now()
+    this.line.value = 'lost'
+    this.tries += 1
+    this.waitS = Math.min(10, 2 ** (this.tries - 1)) * (0.7 + 0.6 * Math.random())
   }
 }

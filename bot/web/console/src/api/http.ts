@@ -29,6 +29,12 @@ export function setCsrf(token: string): void {
   csrf = token
 }
 
+let unreachable: () => void = () => {}
+
+export function onUnreachable(listener: () => void): void {
+  unreachable = listener
+}
+
 export function onSessionEnded(listener: () => void): void {
   ended = listener
 }
@@ -64,6 +70,7 @@ async function ask<T>(method: string, path: string, body?: unknown): Promise<T> 
       signal: AbortSignal.timeout(TIMEOUT_MS),
     })
   } catch {
+    unreachable()
     throw new ApiError(0, 'network', '网络不通，没有连上服务器')
   }
   setClock(answer.headers.get('Date'))

@@ -2,7 +2,7 @@
 import { defineStore } from 'pinia'
 import { computed, reactive, ref, shallowRef } from 'vue'
 import * as calls from '../api/calls'
-import { ApiError } from '../api/http'
+import { ApiError, onUnreachable } from '../api/http'
 import type { CannedReply, Card, Colleague, Conversation, Counts, Id, Message, News, View } from '../api/types'
 import { coalesce } from '../coalesce'
 import { Live } from '../live'
@@ -63,6 +63,8 @@ export const useBench = defineStore('bench', () => {
     },
     ended: () => (session.ended = true),
   })
+
+  onUnreachable(() => live.doubt())
 
   const cards = computed(() => {
     const list = [...lists[view.value]]
