@@ -19,7 +19,9 @@ class Visitor:
     seen: list[tuple[str, str]] = field(default_factory=list)
     token: str = ""
     _got: list[str] = field(default_factory=list)
-    _have: list[str] = field(default_factory=list)  # recent ids: each look goes back a little behind the cursor
+    _have: list[str] = field(
+        default_factory=list
+    )  # recent ids: each look goes back a little behind the cursor
     _cursor: str = ""
     _state: str = ""
     _listening: asyncio.Task[None] | None = None
