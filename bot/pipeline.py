@@ -215,6 +215,8 @@ class Pipeline:
             for message in work.messages:
                 if not message.text.strip():
                     continue
+                if command := _pressed(message.text, work.memory):
+                    message.meta.setdefault("command", command)
                 asked.append(message)
                 questions.append(
                     Question(
@@ -291,6 +293,8 @@ class Pipeline:
             orjson.dumps(asdict(turn.understanding)).decode(), "message.understanding"
         )
         work.memory = dict(outcome.memory)
+        if buttons := [b for r in outcome.replies for b in r.buttons if b.value.startswith("/")]:
+            work.memory["buttons"] = {b.label: b.value for b in buttons}
         if inbound.text.strip():
             recent = [*work.memory.get("recent", ()), inbound.text[:2000]]
             work.memory["recent"] = recent[-_HISTORY:]
@@ -445,6 +449,12 @@ def _opened(key: DataKey, row: Message) -> _Inbound:
 
 def _minutes(before: datetime | None, now: datetime) -> float | None:
     return None if before is None else (now - before).total_seconds() / 60
+
+
+def _pressed(text: str, memory: dict[str, Any]) -> str:
+    """The command of a button whose label was typed: a telephone has no buttons to press. "" for other words."""
+    buttons: dict[str, str] = memory.get("buttons") or {}
+    return buttons.get(text.strip().rstrip(".。!！"), "")
 
 
 def _meant(text: str, memory: dict[str, Any]) -> str:
