@@ -195,6 +195,25 @@ async def test_a_talk_shows_who_speaks_what_was_delivered_and_numbers_to_press(
     await rig.settled("delivered", "delivered")
 
 
+async def test_a_long_answer_is_shown_from_its_beginning_and_later_words_wait_for_a_press(
+    rig: Rig, browser: Browser
+) -> None:
+    rig.answers = lambda heard: Answer([Draft("开头\n" + "中间\n" * 60 + "结尾")])
+    page = await opened(browser, rig)
+    await say(page, "你好")
+    answer = replies(page).first
+    await expect(answer).to_be_visible()
+    box, frame = await answer.bounding_box(), await page.locator("main").bounding_box()
+    assert box is not None
+    assert frame is not None
+    assert frame["y"] <= box["y"] < frame["y"] + 80
+    await rig.say("我来了")
+    await expect(page.locator(".staff .words")).to_have_count(1)
+    await expect(page.locator(".staff .words")).not_to_be_in_viewport()
+    await page.get_by_role("button", name="看新消息").click()
+    await expect(page.locator(".staff .words")).to_be_in_viewport()
+
+
 async def test_a_button_is_pressed_once_and_goes_back_as_its_command(rig: Rig, browser: Browser) -> None:
     page = await opened(browser, rig)
     await say(page, "工资的事")

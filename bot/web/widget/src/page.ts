@@ -8,7 +8,7 @@ import { browser, newId, quickExit } from './browser';
 const ANSWERING: Record<With, string> = {
   '': '',
   bot: '现在回复你的是程序，不是真人。',
-  queued: '已经在请咨询员（真人）来。你可以接着说，都会看到。',
+  queued: '在等咨询员（真人）来，你可以接着说。',
   human: '咨询员（真人）在和你聊。',
   closed: '这次对话结束了。想说的话，接着写就可以。',
 };
@@ -16,6 +16,7 @@ const WHO = { me: '我', bot: '程序自动回复', staff: '咨询员（真人�
 const OFFLINE = '网络断了，正在重新连接。你写的都还在，连上就发。有危险请打上面的电话。';
 const OUT_OF_REACH = '连不上，请过一会儿再试。';
 const CALL = '有危险请打上面的电话。';
+const KEYBOARD = '(hover:hover) and (pointer:fine)';
 const TYPING_SHOWN = 6_000;
 const TYPING_SAID = 3_000;
 
@@ -98,7 +99,7 @@ export function open(): void {
       const as = entry.state + entry.why + (entry === last);
       const old = shown[entry.key];
       present[entry.key] = true;
-      if (!old) added = entry;
+      if (!old && (!added || entry.from === 'me')) added = entry;
       if (!old || old.as !== as) {
         const element = draw(entry, entry === last);
         if (old && old.element === place) place = place.nextSibling;
@@ -116,7 +117,9 @@ export function open(): void {
     }
     by('code').hidden = !talk.entries.some((entry) => !!entry.id);
     if (added && before) {
-      if (atEnd || added.from === 'me') toEnd();
+      const first = (shown[added.key] as { element: HTMLElement }).element;
+      if (added.from === 'me') toEnd();
+      else if (atEnd) toStart(first);
       else by('newer').hidden = false;
     }
     if (added && added.from === 'staff') typingUntil = 0;
@@ -155,7 +158,7 @@ export function open(): void {
             const command = choice.value.charAt(0) === '/' ? choice.value : '';
             entry.buttons = [];
             write(command ? choice.label : choice.value, command);
-            text.focus();
+            ready();
           }),
         );
       }
@@ -192,6 +195,16 @@ export function open(): void {
   function toEnd(): void {
     main.scrollTop = main.scrollHeight;
     by('newer').hidden = true;
+  }
+
+  /** To what has just come: a long answer is read from its beginning. */
+  function toStart(element: HTMLElement): void {
+    main.scrollTop += element.getBoundingClientRect().top - main.getBoundingClientRect().top - 8;
+  }
+
+  /** Where there is a keyboard the next words can be typed at once; on a touch screen none pops up unasked. */
+  function ready(): void {
+    if (matchMedia(KEYBOARD).matches) text.focus();
   }
 
   // --- writing
@@ -336,7 +349,7 @@ export function open(): void {
         link.switchTo(String(answer.body.token));
         render();
         by('earlier').hidden = false;
-        text.focus();
+        ready();
       },
       () => failed(OUT_OF_REACH + CALL),
     );
@@ -365,6 +378,8 @@ export function open(): void {
     event.preventDefault();
     submit();
   };
+  // Pressing the button does not take the focus, so that a phone's keyboard stays where it is.
+  by('send').onmousedown = (event) => event.preventDefault();
   text.oninput = () => {
     grow();
     if (Date.now() - typed > TYPING_SAID && text.value) {
@@ -375,7 +390,7 @@ export function open(): void {
   text.onkeydown = (event) => {
     // With a keyboard Enter sends; on a touch screen it makes a line. While characters are being composed it does neither.
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-    if (!matchMedia('(hover:hover) and (pointer:fine)').matches) return;
+    if (!matchMedia(KEYBOARD).matches) return;
     event.preventDefault();
     submit();
   };
@@ -391,7 +406,7 @@ export function open(): void {
   (by('earlier').firstChild as HTMLElement).onclick = () => {
     by('earlier').hidden = true;
     link.earlier();
-    text.focus();
+    ready();
   };
   window.addEventListener('online', () => link.nudge());
   document.addEventListener('visibilitychange', () => {
