@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.storage import Storage
 from bot.tables import Delivery
 from escalation.tables import Alert, Case, Conversation, Note
 from tests.bot.web_rig import Workbench, workbench
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
-    async with workbench(tmp_path) as running:
+async def bench(storage: Storage) -> AsyncIterator[Workbench]:
+    async with workbench(storage) as running:
         yield running
 
 
@@ -225,7 +225,7 @@ async def test_a_wechat_conversation_shows_what_may_still_be_sent(bench: Workben
     talk = await bench.contact("在吗", channel="wechat")
     browser = await bench.at_work("zhang")
     open_window = (await browser.get(f"/conversations/{talk}"))["quota"]
-    assert (open_window["left"], open_window["text"][:7]) == (5, "还可以发 5 条")
+    assert (open_window["left"], open_window["text"][:8]) == (5, "还可以发 5 条")
     bench.later += timedelta(hours=49)
     await browser.sign_in("zhang")
     shut = (await browser.get(f"/conversations/{talk}"))["quota"]

@@ -9,14 +9,15 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.storage import Storage
 from bot.tables import Delivery
 from escalation.tables import Alert, AlertEvent, Contact, Conversation, Nuisance, Person, Record, Rescue
 from tests.bot.web_rig import Workbench, workbench
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
-    async with workbench(tmp_path) as running:
+async def bench(storage: Storage) -> AsyncIterator[Workbench]:
+    async with workbench(storage) as running:
         yield running
 
 
@@ -161,18 +162,19 @@ async def test_nothing_that_was_written_or_done_is_stored_in_plain_text(
     bench: Workbench, tmp_path: Path
 ) -> None:
     words = ["天台的风很大", "内部判断甲乙", "转交缘由丙丁", "救援地点戊己", "辱骂内容庚辛", "回复的话壬癸"]
-    talk = await bench.contact(words[0], risk="high")
-    zhang, li = await bench.at_work("zhang"), await bench.at_work("li")
-    await zhang.post(f"/conversations/{talk}/claim")
-    await zhang.post(f"/conversations/{talk}/reply", {"text": words[5], "client_id": "1"})
-    await zhang.post(f"/conversations/{talk}/notes", {"text": words[1]})
-    await zhang.post(f"/conversations/{talk}/transfer", {"to": li.me["id"], "reason": words[2]})
-    await zhang.post(f"/conversations/{talk}/rescues", {"place": words[3], "legal_basis": "紧急避险"})
-    await zhang.post(f"/conversations/{talk}/nuisance", {"reason": words[4]})
-    stored = everything_in(tmp_path)
-    assert b"zhang" in stored  # what is not secret is found by this way of looking
-    for secret in words:
-        assert secret.encode() not in stored, secret
-    assert await bench.rows(Record)
-    assert await bench.rows(Alert)
-    assert await bench.rows(Conversation)
+    async with workbench(tmp_path) as bench:
+        talk = await bench.contact(words[0], risk="high")
+        zhang, li = await bench.at_work("zhang"), await bench.at_work("li")
+        await zhang.post(f"/conversations/{talk}/claim")
+        await zhang.post(f"/conversations/{talk}/reply", {"text": words[5], "client_id": "1"})
+        await zhang.post(f"/conversations/{talk}/notes", {"text": words[1]})
+        await zhang.post(f"/conversations/{talk}/transfer", {"to": li.me["id"], "reason": words[2]})
+        await zhang.post(f"/conversations/{talk}/rescues", {"place": words[3], "legal_basis": "紧急避险"})
+        await zhang.post(f"/conversations/{talk}/nuisance", {"reason": words[4]})
+        stored = everything_in(tmp_path)
+        assert b"zhang" in stored  # what is not secret is found by this way of looking
+        for secret in words:
+            assert secret.encode() not in stored, secret
+        assert await bench.rows(Record)
+        assert await bench.rows(Alert)
+        assert await bench.rows(Conversation)

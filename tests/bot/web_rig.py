@@ -18,14 +18,13 @@ from argon2 import PasswordHasher
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-import bot.tables
-import escalation.tables
 from bot import outbox
 from bot.events import MemoryBus
 from bot.outbox import OutboxService
 from bot.settings import Settings
 from bot.shell import SHELL, Shell
 from bot.storage import Storage
+from bot.storage.migrations import METADATA
 from bot.web import api, pages
 from escalation import conversations, episodes, people, records, staff
 from escalation.policy import Policy
@@ -208,18 +207,24 @@ class Workbench:
         return await self.rows(Record, Record.action == action)
 
 
+async def _sqlite(stack: AsyncExitStack, folder: Path) -> Storage:
+    storage = Storage(f"sqlite:///{folder / 'desk.db'}")
+    async with storage.engines.writing.begin() as connection:
+        for tables in METADATA:
+            await connection.run_sync(tables.create_all)
+    await storage.start()
+    stack.push_async_callback(storage.close)
+    return storage
+
+
 @asynccontextmanager
 async def workbench(
-    folder: Path, *, more: Callable[[web.Application], None] | None = None, **sections: Any
+    place: Path | Storage, *, more: Callable[[web.Application], None] | None = None, **sections: Any
 ) -> AsyncIterator[Workbench]:
-    """Everything up; ends with the block. `more` adds routes; `sections`: settings that differ from the defaults."""
+    """Everything up; ends with the block. `place`: a folder for an SQLite database, or a started storage. `more` adds
+    routes; `sections`: settings that differ from the defaults."""
     async with AsyncExitStack() as stack:
-        storage = Storage(f"sqlite:///{folder / 'desk.db'}")
-        async with storage.engines.writing.begin() as connection:
-            for tables in (bot.tables.Base.metadata, escalation.tables.Base.metadata):
-                await connection.run_sync(tables.create_all)
-        await storage.start()
-        stack.push_async_callback(storage.close)
+        storage = await _sqlite(stack, place) if isinstance(place, Path) else place
         vault, bus = Vault(KEY), MemoryBus()
         bench = Workbench(None, "", stack)  # type: ignore[arg-type]
         service = OutboxService(storage, vault, bus, process="test", clock=bench.now)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from aiohttp import web
 from pydantic import Field
 from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import case as when
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import outbox
@@ -161,17 +162,18 @@ def _mine(chosen: Select[Conversation], after: Conversation | None) -> Select[Co
 
 async def _counts(session: AsyncSession, desk_id: str, me_id: int) -> shapes.Counts:
     """How many wait, are mine, are in danger."""
+    mine = func.sum(when((Conversation.owner_id == me_id, 1), else_=0))
     rows = await session.execute(
-        select(Conversation.state, Conversation.risk, Conversation.owner_id == me_id, func.count())
+        select(Conversation.state, Conversation.risk, func.count(), mine)
         .where(Conversation.desk == desk_id, Conversation.state.in_(("queued", "human")))
-        .group_by(Conversation.state, Conversation.risk, Conversation.owner_id == me_id)
+        .group_by(Conversation.state, Conversation.risk)
     )
     counted = {"queue": 0, "mine": 0, "critical": 0, "high": 0}
-    for state, risk, mine, count in rows:
+    for state, risk, count, own in rows:
         if state == "queued":
             counted["queue"] += count
-        elif mine:
-            counted["mine"] += count
+        else:
+            counted["mine"] += int(own)
         if risk in ("critical", "high"):
             counted[risk] += count
     return shapes.Counts(**counted)
@@ -358,10 +360,12 @@ async def reply(call: Call, asked: Reply) -> shapes.MessageShown:
     fingerprint = shell.vault.fingerprint("reply", str(row.id), dedupe)
 
     async def work(session: AsyncSession) -> tuple[Message, bool]:
+        locked = await conversations.locked(
+            session, row.id
+        )  # of two with one client_id, the second waits here
         before = await session.scalar(select(Message).where(Message.dedupe_hash == fingerprint))
         if before is not None:
             return before, False
-        locked = await conversations.locked(session, row.id)
         await desk.reply_written(session, locked, me_id, now)
         draft = Draft(asked.text, dedupe=dedupe)
         written = await outbox.write(

@@ -33,8 +33,19 @@ _LARGEST = 4096  # bytes of a message from the client
 # What News.extra may carry to a screen. Anything else is left out: a later sender cannot let words slip through here.
 _CARRIED = frozenset(
     (
-        *("alert_id", "case_number", "level", "rung", "reason", "staff_ids", "means", "banner", "duty"),
-        *("state", "risk", "owner_id", "offered_to", "message_id", "task_id", "key", "version", "by"),
+        *("alert_id", "case_number", "level", "rung", "reason", "staff_ids", "fallback_missing", "duty"),
+        *(
+            "state",
+            "risk",
+            "owner_id",
+            "offered_to",
+            "message_id",
+            "delivery_id",
+            "task_id",
+            "key",
+            "version",
+            "by",
+        ),
     )
 )
 _FOR_CURATORS = {"template"}
