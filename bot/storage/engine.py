@@ -63,6 +63,11 @@ def is_unavailable(error: BaseException) -> bool:
     )
 
 
+def lost_race(error: BaseException) -> bool:
+    """Whether the database ended this transaction for another's sake (deadlock, serialization): running it again helps."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in ("40P01", "40001")
+
+
 def _sqlite(url: URL, *, writes: bool) -> AsyncEngine:
     engine = create_async_engine(
         url,

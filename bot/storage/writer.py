@@ -2,12 +2,13 @@
 
 A commit costs a disk flush; at hundreds of messages a second one commit for each is the wall (docs/benchmarks.md). So whoever
 has something to write hands in a function; the writer begins, runs what has gathered, commits, and only then lets them go on.
-A piece that fails is rolled back to its savepoint and harms nobody else. Crisis work goes first.
+When a piece fails, all are run again, each in its savepoint, so that it harms nobody else. Crisis work goes first.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,19 +18,24 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.channels import StorageUnavailable
-from bot.storage.engine import Engines, is_unavailable
+from bot.storage.engine import Engines, is_unavailable, lost_race
 
 T = TypeVar("T")
 Work = Callable[[AsyncSession], Awaitable[T]]
 
 log = structlog.get_logger(__name__)
 _SHARE = 64  # pieces of work in one commit: bounds how long the first of them waits for the last
+_RACES = 10  # times a piece of work is run again after a deadlock
+
+
+_Outcome = tuple[Any, Exception | None]  # result, or what the work raised
 
 
 @dataclass(slots=True)
 class _Job:
     work: Work[Any]
     done: asyncio.Future[Any]
+    races_lost: int = 0
 
 
 class Writer:
@@ -57,8 +63,8 @@ class Writer:
         """Run `work(session)` and return its result after the commit.
 
         Raises what the work raised (nothing of it is kept), or StorageUnavailable when the database is locked, full or
-        away. The work may be run a second time, alone, when a shared transaction failed: it must not keep state
-        outside the session.
+        away. The work may be run again when a shared transaction failed: what it keeps outside the session must not
+        grow from one run to the next.
         """
         if self._closing:
             raise StorageUnavailable("closing")
@@ -88,41 +94,53 @@ class Writer:
         return jobs
 
     async def _commit(self, jobs: list[_Job]) -> None:
-        outcomes: list[tuple[_Job, Any, BaseException | None]] = []
+        """All in one transaction; when one fails, again with a savepoint for each."""
         try:
-            async with AsyncSession(
-                self._engines.writing, expire_on_commit=False, autoflush=False
-            ) as session:
-                if len(jobs) == 1:
-                    outcomes.append((jobs[0], await jobs[0].work(session), None))
-                else:
-                    for job in jobs:
-                        outcomes.append(await self._in_savepoint(session, job))
-                await session.commit()
-        except BaseException as error:
-            if isinstance(error, Exception) and len(jobs) > 1 and not is_unavailable(error):
-                # Something only seen at commit (a broken reference): find out whose it was, alone each.
+            try:
+                outcomes = await self._transaction(jobs, apart=False)
+            except Exception as error:
+                if is_unavailable(error) or len(jobs) == 1:
+                    raise
+                outcomes = await self._transaction(jobs, apart=True)
+        except Exception as error:
+            if is_unavailable(error):
+                log.error("storage.unavailable", error=type(error).__name__, jobs=len(jobs))
+                _refuse(jobs, StorageUnavailable(type(error).__name__))
+            elif len(jobs) == 1:
+                await self._again_or_refuse(jobs[0], error)
+            else:  # seen only at the commit itself (a broken reference): find out whose it was
                 for job in jobs:
                     await self._commit([job])
-                return
-            told = StorageUnavailable(type(error).__name__) if is_unavailable(error) else error
-            if isinstance(told, StorageUnavailable):
-                log.error("storage.unavailable", error=type(error).__name__, jobs=len(jobs))
-            for job in jobs:
-                if not job.done.done():
-                    job.done.set_exception(told)
-            if not isinstance(error, Exception):
-                raise
             return
-        for job, result, failure in outcomes:
-            if job.done.done():
-                continue
+        except BaseException as error:
+            _refuse(jobs, error)
+            raise
+        for job, (result, failure) in zip(jobs, outcomes, strict=True):
             if failure is not None:
-                job.done.set_exception(failure)
-            else:
+                await self._again_or_refuse(job, failure)
+            elif not job.done.done():
                 job.done.set_result(result)
 
-    async def _in_savepoint(self, session: AsyncSession, job: _Job) -> tuple[_Job, Any, BaseException | None]:
+    async def _again_or_refuse(self, job: _Job, error: Exception) -> None:
+        """Two transactions that share their commit among many can wait for each other (PostgreSQL ends one of them):
+        the loser runs again, alone. Every other failure is its caller's."""
+        if not lost_race(error) or job.races_lost >= _RACES:
+            _refuse([job], error)
+            return
+        job.races_lost += 1
+        await asyncio.sleep(random.uniform(0, 0.02 * job.races_lost))  # noqa: S311 (only to fall out of step)
+        await self._commit([job])
+
+    async def _transaction(self, jobs: list[_Job], *, apart: bool) -> list[_Outcome]:
+        async with AsyncSession(self._engines.writing, expire_on_commit=False, autoflush=False) as session:
+            if apart:
+                outcomes = [await self._in_savepoint(session, job) for job in jobs]
+            else:
+                outcomes = [(await job.work(session), None) for job in jobs]
+            await session.commit()
+            return outcomes
+
+    async def _in_savepoint(self, session: AsyncSession, job: _Job) -> _Outcome:
         savepoint = await session.begin_nested()
         try:
             result = await job.work(session)
@@ -131,5 +149,11 @@ class Writer:
             if is_unavailable(error):
                 raise
             await savepoint.rollback()
-            return job, None, error
-        return job, result, None
+            return None, error
+        return result, None
+
+
+def _refuse(jobs: list[_Job], error: BaseException) -> None:
+    for job in jobs:
+        if not job.done.done():
+            job.done.set_exception(error)
