@@ -6,27 +6,24 @@ the next. The key of a message is (channel, account, sender, provider's id), kep
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.channels import InboundMessage, StorageUnavailable, Stored
 from bot.events import Bus, News
 from bot.queue import Queue
 from bot.storage import Storage
+from bot.storage.together import Together
 from escalation.ids import new_id
 from escalation.people import contact_hash
 from escalation.privacy import Vault
 from escalation.tables import Contact, Conversation, Message, Person
 from nlu import fallback
-
-_MOST = 256  # messages in one commit
 
 
 @dataclass(slots=True)
@@ -43,70 +40,36 @@ class InboxService:
     """Stores inbound messages. One per process; `start` before the first `receive`."""
 
     def __init__(self, storage: Storage, vault: Vault, queue: Queue, bus: Bus, *, desk: str) -> None:
-        self._storage = storage
         self._vault = vault
         self._queue = queue
         self._bus = bus
         self._desk = desk
-        self._waiting: list[tuple[InboundMessage, asyncio.Future[Stored]]] = []
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._store = Together(storage, self._write)
+        self._open = False
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="inbox")
+        self._open = True
 
     async def close(self) -> None:
-        """Stop taking messages. Whoever still waits is told that nothing was stored."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        for _, future in self._waiting:
-            if not future.done():
-                future.set_exception(StorageUnavailable("closing"))
+        """Take no more messages: whoever still asks is told that nothing was stored."""
+        self._open = False
 
     async def receive(self, message: InboundMessage) -> Stored:
         """Store one message; returns after the commit. Raises StorageUnavailable."""
-        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        self._waiting.append((message, future))
-        self._wake.set()
-        return await future
-
-    async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
-                await self._store(batch)
-
-    async def _store(self, batch: list[tuple[InboundMessage, asyncio.Future[Stored]]]) -> None:
-        messages = [message for message, _ in batch]
+        if not self._open:
+            raise StorageUnavailable("closing")
         try:
-            try:
-                stored = await self._storage.write(lambda session: self._write(session, messages))
-            except IntegrityError:
-                # Another process created the same contact between our look and our insert: look again.
-                stored = await self._storage.write(lambda session: self._write(session, messages))
+            stored = await self._store(message)
+        except StorageUnavailable:
+            raise
         except Exception as error:
-            if len(batch) > 1 and not isinstance(error, StorageUnavailable):
-                for single in batch:  # one bad message harms nobody else's
-                    await self._store([single])
-                return
-            told = (
-                error if isinstance(error, StorageUnavailable) else StorageUnavailable(type(error).__name__)
-            )
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(told)
-            return
-        urgent, usual = _by_lane(zip(messages, stored, strict=True))
-        await self._queue.ring(urgent, urgent=True)
-        await self._queue.ring(usual)
-        for (_, future), outcome in zip(batch, stored, strict=True):
-            if outcome.new:
-                self._bus.publish(News("message", outcome.conversation_id))
-            if not future.done():
-                future.set_result(outcome)
+            raise StorageUnavailable(type(error).__name__) from None
+        if stored.new:
+            # The fallback lexicon is quick enough to sort the bells by: danger does not wait behind questions.
+            urgent = fallback.judge(message.text) is not None
+            await self._queue.ring([stored.conversation_id], urgent=urgent)
+            self._bus.publish(News("message", stored.conversation_id))
+        return stored
 
     async def _write(self, session: AsyncSession, messages: Sequence[InboundMessage]) -> list[Stored]:
         keys = [
@@ -250,13 +213,3 @@ class InboxService:
 
 def _address(message: InboundMessage) -> tuple[str, str, str]:
     return message.channel, message.account, message.sender
-
-
-def _by_lane(stored: Iterable[tuple[InboundMessage, Stored]]) -> tuple[list[int], list[int]]:
-    """Conversations to ring for, urgent first. The fallback lexicon is quick enough to sort the bells by."""
-    urgent: list[int] = []
-    usual: list[int] = []
-    for message, outcome in stored:
-        if outcome.new:
-            (urgent if fallback.judge(message.text) else usual).append(outcome.conversation_id)
-    return urgent, usual

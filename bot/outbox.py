@@ -7,7 +7,7 @@ is still open may carry them in its own answer (`passive`); a web chat page fetc
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,13 +19,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot.channels import Button, Channel, OutboundMessage
 from bot.events import Bus, News
 from bot.storage import Storage
+from bot.storage.together import Together
 from bot.tables import Delivery
 from escalation import tasks
-from escalation.ids import new_id
+from escalation.ids import made_at, new_id
 from escalation.privacy import DataKey, Vault
 from escalation.tables import Contact, Conversation, Message, Person
 
 CRISIS, HUMAN, BOT, PROACTIVE = 0, 1, 2, 3
+_YOUNG = timedelta(seconds=2)
+_REMEMBERED = 10_000
 # WeChat's codes for "window closed" and "quota spent": the person's next message opens both again.
 WAITS_FOR_PERSON = ("45015", "45047")
 
@@ -123,6 +126,9 @@ class OutboxService:
         self._clock = clock
         self._channels: dict[tuple[str, str], Channel] = {}
         self._finished: defaultdict[int, set[asyncio.Future[None]]] = defaultdict(set)
+        self._lately: OrderedDict[int, None] = OrderedDict()  # messages finished a moment ago
+        self._claim = Together(storage, self._claim_passive)
+        self._settle = Together(storage, self._settle_all)
         self._listener: asyncio.Task[None] | None = None
         self.wake = asyncio.Event()  # for the sender
 
@@ -155,17 +161,23 @@ class OutboxService:
 
     async def passive(self, message_id: int, *, within: float) -> Sequence[OutboundMessage]:
         """See bot.channels.Outbox.passive."""
-        loop = asyncio.get_running_loop()
-        finished: asyncio.Future[None] = loop.create_future()
+        await self._until_finished(message_id, within)
+        return await self._claim(message_id)
+
+    async def _until_finished(self, message_id: int, within: float) -> None:
+        if message_id in self._lately:
+            return
+        finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._finished[message_id].add(finished)
         try:
-            if not await self._is_finished(message_id):
+            # A message of this moment has its news still to come; of an older one it may have passed already.
+            young = self._clock() - made_at(message_id) < _YOUNG
+            if young or not await self._is_finished(message_id):
                 await asyncio.wait([finished], timeout=within)
         finally:
             self._finished[message_id].discard(finished)
             if not self._finished[message_id]:
                 del self._finished[message_id]
-        return await self._storage.write(lambda session: self._claim_passive(session, message_id))
 
     async def said(self, message_id: int) -> Sequence[OutboundMessage]:
         """See bot.channels.Outbox.said."""
@@ -183,23 +195,27 @@ class OutboxService:
 
     async def settle(self, delivery_ids: Sequence[int], *, sent: bool) -> None:
         """See bot.channels.Outbox.settle. Not written out: back to waiting, since nobody has seen it."""
-        now = self._clock()
-        values = (
-            {"state": "sent", "settled_at": now}
-            if sent
-            else {"state": "pending", "via": None, "next_at": now}
-        )
-
-        async def work(session: AsyncSession) -> None:
-            await session.execute(
-                update(Delivery)
-                .where(Delivery.id.in_(list(delivery_ids)), Delivery.state == "attempting")
-                .values(**values)
-            )
-
-        await self._storage.write(work)
+        await asyncio.gather(*(self._settle((delivery_id, sent)) for delivery_id in delivery_ids))
         if not sent:
             self.wake.set()
+
+    async def _settle_all(
+        self, session: AsyncSession, outcomes: Sequence[tuple[int, bool]]
+    ) -> Sequence[None]:
+        now = self._clock()
+        for sent, values in (
+            (True, {"state": "sent", "settled_at": now}),
+            (False, {"state": "pending", "via": None, "next_at": now}),
+        ):
+            ids = [delivery_id for delivery_id, outcome in outcomes if outcome is sent]
+            if ids:
+                await session.execute(
+                    update(Delivery)
+                    .where(Delivery.id.in_(ids), Delivery.state == "attempting")
+                    .values(**values)
+                    .execution_options(synchronize_session=False)
+                )
+        return [None] * len(outcomes)
 
     async def receipt(
         self, channel: str, account: str, provider_id: str, *, delivered: bool, code: str = ""
@@ -234,7 +250,11 @@ class OutboxService:
             while True:
                 item: News = await news.get()
                 if item.what == "finished" and item.extra:
-                    for future in self._finished.get(int(item.extra["message_id"]), ()):
+                    message_id = int(item.extra["message_id"])
+                    self._lately[message_id] = None
+                    if len(self._lately) > _REMEMBERED:
+                        self._lately.popitem(last=False)
+                    for future in self._finished.get(message_id, ()):
                         if not future.done():
                             future.set_result(None)
 
@@ -242,17 +262,23 @@ class OutboxService:
         async with self._storage.read() as session:
             return await session.scalar(select(Message.state).where(Message.id == message_id)) != "received"
 
-    async def _claim_passive(self, session: AsyncSession, message_id: int) -> list[OutboundMessage]:
-        contact_id = await session.scalar(
-            select(Conversation.contact_id)
-            .join(Message, Message.conversation_id == Conversation.id)
-            .where(Message.id == message_id)
+    async def _claim_passive(
+        self, session: AsyncSession, message_ids: Sequence[int]
+    ) -> Sequence[Sequence[OutboundMessage]]:
+        """For each inbound message what waits for its sender; a contact's replies go to the first who asks."""
+        contacts = await session.execute(
+            select(Message.id, Conversation.contact_id)
+            .join(Conversation, Message.conversation_id == Conversation.id)
+            .where(Message.id.in_(message_ids))
         )
+        asking: dict[int, int] = {}
+        for message_id, contact_id in contacts:
+            asking.setdefault(contact_id, message_id)
         waiting = list(
             await session.scalars(
                 select(Delivery)
                 .where(
-                    Delivery.contact_id == contact_id,
+                    Delivery.contact_id.in_(list(asking)),
                     or_(
                         Delivery.state == "pending",
                         # A human's words that had no quota left: the person has written again, now they can go.
@@ -271,12 +297,15 @@ class OutboxService:
         for delivery in waiting:
             delivery.state = "attempting"
             delivery.via = "passive"
-            delivery.reply_to = message_id
+            delivery.reply_to = asking[delivery.contact_id]
             delivery.attempts += 1
             delivery.attempted_at = now
             delivery.attempted_by = self._process
         await session.flush()
-        return await outbound(session, self._vault, waiting)
+        claimed: dict[int, list[OutboundMessage]] = {message_id: [] for message_id in message_ids}
+        for message in await outbound(session, self._vault, waiting):
+            claimed[asking[message.contact_id]].append(message)
+        return [claimed[message_id] for message_id in message_ids]
 
 
 async def outbound(

@@ -253,8 +253,9 @@ class Pipeline:
             )
         }
         view = await self._desk.view(session, self._shell.clock())
-        for work in works:
-            conversation = locked[work.conversation_id]
+        for loaded in works:
+            conversation = locked[loaded.conversation_id]
+            work = replace(loaded, memory=dict(loaded.memory))  # this may run again: what was loaded stays
             for inbound in work.messages:
                 if inbound.id in still:
                     await self._one_turn(

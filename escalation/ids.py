@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from datetime import UTC, datetime
 
 _EPOCH_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
 _PROCESS = secrets.randbits(10) << 12
@@ -32,3 +33,8 @@ def new_id() -> int:
                 candidate = ((_last >> 22) + 1) << 22 | _PROCESS
         _last = candidate
         return candidate
+
+
+def made_at(row_id: int) -> datetime:
+    """When this id was made, to the millisecond."""
+    return datetime.fromtimestamp(((row_id >> 22) + _EPOCH_MS) / 1000, UTC)

@@ -26,7 +26,11 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with `over` laid on top, section by section."""
     out = dict(base)
     for key, value in over.items():
-        out[key] = merged(out[key], value) if isinstance(value, Mapping) and isinstance(out.get(key), Mapping) else value
+        out[key] = (
+            merged(out[key], value)
+            if isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+            else value
+        )
     return out
 
 
@@ -46,7 +50,9 @@ class RunningService:
             },
         }
         self.config = folder / "config.yml"
-        self.config.write_text(yaml.safe_dump(merged(own, settings or {}), allow_unicode=True), encoding="utf-8")
+        self.config.write_text(
+            yaml.safe_dump(merged(own, settings or {}), allow_unicode=True), encoding="utf-8"
+        )
         self.process: asyncio.subprocess.Process | None = None
         self.output: list[str] = []
         self.log = folder / "service.log"
@@ -72,6 +78,13 @@ class RunningService:
                     break
             await self._wait_ready()
         self._drain = asyncio.create_task(self._read_on())
+
+    async def first_password(self) -> str:
+        """The administrator's one-time password, as the first start prints it."""
+        async with asyncio.timeout(10):
+            while not self.password:
+                await asyncio.sleep(0.02)
+        return self.password
 
     async def stop(self) -> None:
         """End it as an operator would (SIGTERM)."""
