@@ -102,6 +102,7 @@ export class Live {
       if (event.code === SESSION_ENDED) {
         this.socket = null
         this.wanted = false
+        this.line.value = 'connecting'
         this.on.ended()
         return
       }

@@ -44,13 +44,16 @@ export const useSession = defineStore('session', () => {
     }
   }
 
-  /** Returns whether it is the same person as before: only then may drafts stay. */
-  async function login(name: string, password: string): Promise<boolean> {
+  /** Called when a session that ended is followed by a new login. `same`: the same person; only then may drafts stay. */
+  let again: (same: boolean) => void = () => {}
+  const whenLoggedInAgain = (listener: (same: boolean) => void): void => void (again = listener)
+
+  async function login(name: string, password: string): Promise<void> {
     const before = me.value?.id
     const fresh = await calls.login(name, password)
     take(fresh)
+    if (before !== undefined) again(before === fresh.id)
     if (!fresh.must_change_password) await loadDesk()
-    return before === undefined || before === fresh.id
   }
 
   async function changePassword(old: string, fresh: string): Promise<void> {
@@ -72,5 +75,5 @@ export const useSession = defineStore('session', () => {
   const may = (action: string): boolean => me.value?.permissions.includes(action) ?? false
   const demonstration = computed(() => Boolean(me.value?.demonstration || desk.value?.demonstration))
 
-  return { me, desk, ready, ended, trouble, demonstration, start, loadDesk, login, changePassword, setDuty, logout, may }
+  return { me, desk, ready, ended, trouble, demonstration, start, loadDesk, whenLoggedInAgain, login, changePassword, setDuty, logout, may }
 })
