@@ -53,7 +53,7 @@ class Daily:
     async def _run(self) -> None:
         while True:
             try:
-                if await self._is_ours(self._shell.clock()):
+                if await self.due(self._shell.clock()):
                     await self.once(self._shell.clock())
             except StorageUnavailable:
                 log.error("daily.storage")
@@ -61,7 +61,7 @@ class Daily:
                 log.error("daily.failed", error=type(error).__name__)
             await asyncio.sleep(_LOOK_EVERY)
 
-    async def _is_ours(self, now: datetime) -> bool:
+    async def due(self, now: datetime) -> bool:
         """Whether today's work is due and no process took it; taking it is one write."""
         local = now.astimezone(self._zone)
         if local.hour < _HOUR:
