@@ -20,7 +20,7 @@ from bot.events import News
 from bot.outbox import Button, Draft
 from bot.tables import ChatSession
 from escalation.tables import Conversation, Message
-from tests.bot.rig import Answer, Heard, Rig, build
+from tests.bot.rig import Answer, Heard, Rig, build, free_port
 from tests.bot.webchat import built, make, settings
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -239,6 +239,26 @@ async def test_a_dropped_line_loses_and_doubles_nothing(rig: Rig, browser: Brows
     await expect(replies(page)).to_have_count(3)
     assert (await page.locator(".me .words").all_inner_texts()) == ["第一句", "断线时说的"]
     assert [h.text for h in rig.heard] == ["第一句", "断线时说的"]
+
+
+async def test_words_written_while_the_service_is_restarted_arrive_once(
+    tmp_path: Path, browser: Browser
+) -> None:
+    port = free_port()
+    async with AsyncExitStack() as before:
+        rig = await build(before, tmp_path, make, port=port)
+        page = await opened(browser, rig)
+        await say(page, "之前")
+        await expect(replies(page)).to_have_text(["收到：之前"])
+    await say(page, "停的时候")
+    await expect(page.locator("#line")).to_contain_text("正在重新连接")
+    async with AsyncExitStack() as after:
+        rig = await build(after, tmp_path, make, port=port)
+        await expect(page.locator(".me .state").last).to_have_text("✓ 已送到", timeout=20_000)
+        await expect(replies(page)).to_have_text(["收到：之前", "收到：停的时候"])
+        await expect(page.locator("#line")).to_contain_text("程序")
+        assert [h.text for h in rig.heard] == ["停的时候"]
+        assert len(await rig.rows(Conversation)) == 1
 
 
 async def broken(*_: Any) -> Any:
