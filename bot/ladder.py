@@ -153,7 +153,7 @@ class Ladder:
 
     async def _vanished(self, now: datetime) -> None:
         async with self._shell.storage.read() as session:
-            if not await desk.anybody_waiting(session):
+            if not await desk.vanishing(session, now, self.policy):
                 return
         for conversation_id in await self._shell.storage.write(
             lambda s: self._give_back(s, now), urgent=True

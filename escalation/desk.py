@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from escalation import alerts, conversations, episodes, records, roster
@@ -19,6 +19,9 @@ from escalation.people import key_of
 from escalation.policy import Policy, grave
 from escalation.privacy import Vault
 from escalation.tables import Case, Conversation, Episode, Staff, Transfer
+from nlu.understanding import Risk
+
+_SHARE: Final = 200  # conversations given back in one call
 
 
 class NotAllowed(Exception):
@@ -255,35 +258,79 @@ class Vanished:
     why: Literal["silence", "screen"]
 
 
-async def anybody_waiting(session: AsyncSession) -> bool:
-    """Whether any conversation with a human holds an unanswered message: only then can `vanished` find something."""
-    found = await session.scalar(
-        select(Conversation.id)
-        .where(Conversation.state == "human", Conversation.waiting_since.is_not(None))
-        .limit(1)
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What decides whether a conversation has lost its human."""
+
+    id: int
+    owner_id: int
+    waiting_since: datetime
+    owner_since: datetime
+    risk: Risk
+    risen_at: datetime | None  # of an open episode
+
+
+async def vanishing(
+    session: AsyncSession, now: datetime, policy: Policy
+) -> dict[int, Literal["silence", "screen"]]:
+    """Conversations whose human is silent or gone, by id, and why. Only reads; `vanished` acts.
+
+    Silence counts from the message that waits, from taking the conversation or from the last rise of the risk, whichever is
+    latest. A screen is gone from when it was closed or last seen, at the earliest from when the conversation was taken.
+    """
+    await session.flush()
+    waiting = await _waiting(session, now)
+    seen = await roster.last_seen(session, {w.owner_id for w in waiting})
+    gone: dict[int, Literal["silence", "screen"]] = {}
+    for one in waiting:
+        screen = max(seen.get(one.owner_id, one.owner_since), one.owner_since)
+        begun = max(one.waiting_since, one.owner_since)
+        if grave(one.risk) and one.risen_at is not None:
+            begun = max(begun, one.risen_at)
+        if screen + policy.owner_gone <= now:
+            gone[one.id] = "screen"
+        elif begun + policy.silence(one.risk) <= now:
+            gone[one.id] = "silence"
+    return gone
+
+
+async def _waiting(session: AsyncSession, now: datetime) -> list[_Waiting]:
+    c = Conversation
+    rows = await session.execute(
+        select(c.id, c.owner_id, c.waiting_since, c.owner_since, c.risk, Episode.risen_at)
+        .outerjoin(Episode, and_(Episode.id == c.episode_id, Episode.ended_at.is_(None)))
+        .where(c.state == "human", c.waiting_since <= now)
     )
-    return found is not None
+    return [
+        _Waiting(
+            row.id,
+            row.owner_id or 0,
+            row.waiting_since,
+            row.owner_since or row.waiting_since,
+            row.risk,
+            row.risen_at,
+        )
+        for row in rows.all()
+    ]
 
 
 async def vanished(session: AsyncSession, now: datetime, policy: Policy) -> list[Vanished]:
-    """Give back to the queue what waits for a human who is silent or gone, and ring where there is danger (promise 6).
-
-    Silence counts from the message that waits, from taking the conversation or from the last rise of the risk, whichever is
-    latest. A screen is gone from when it was closed or last seen.
-    """
-    await session.flush()
-    waiting = await session.scalars(
+    """Give back to the queue what waits for a human who is silent or gone, and ring where there is danger (promise 6)."""
+    ids = list(await vanishing(session, now, policy))[:_SHARE]
+    if not ids:
+        return []
+    held = await session.scalars(
         select(Conversation)
-        .where(Conversation.state == "human", Conversation.waiting_since <= now)
-        .limit(500)
+        .where(Conversation.id.in_(ids))
+        .order_by(Conversation.id)
         .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     )
-    rows = list(waiting.all())
-    seen = await roster.last_seen(session, [c.owner_id for c in rows if c.owner_id is not None])
+    rows = held.all()
+    still = await vanishing(session, now, policy)  # now that nobody else can change them
     lost = []
     for conversation in rows:
-        why = await _why_gone(session, conversation, seen, now, policy)
+        why = still.get(conversation.id)
         if why is None:
             continue
         owner_id = conversation.owner_id or 0
@@ -295,24 +342,3 @@ async def vanished(session: AsyncSession, now: datetime, policy: Policy) -> list
         lost.append(Vanished(conversation, owner_id, why))
     await session.flush()
     return lost
-
-
-async def _why_gone(
-    session: AsyncSession,
-    conversation: Conversation,
-    seen: dict[int, datetime],
-    now: datetime,
-    policy: Policy,
-) -> Literal["silence", "screen"] | None:
-    assert conversation.waiting_since is not None
-    taken = conversation.owner_since or conversation.waiting_since
-    # A workbench that is open was seen at most 20 s ago, so it is never gone by this.
-    screen = max(seen.get(conversation.owner_id or 0, taken), taken)
-    if screen + policy.owner_gone <= now:
-        return "screen"
-    begun = max(conversation.waiting_since, taken)
-    if grave(conversation.risk):
-        episode = await episodes.open_episode(session, conversation)
-        if episode is not None:
-            begun = max(begun, episode.risen_at)
-    return "silence" if begun + policy.silence(conversation.risk) <= now else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -150,9 +150,11 @@ async def screen_closed(session: AsyncSession, screen_id: int, now: datetime) ->
     )
 
 
-async def last_seen(session: AsyncSession, staff_ids: Sequence[int]) -> dict[int, datetime]:
+async def last_seen(session: AsyncSession, staff_ids: Collection[int]) -> dict[int, datetime]:
     """For each of these, when their workbench was last known to be open (none: never)."""
     found: dict[int, datetime] = {}
+    if not staff_ids:
+        return found
     rows = await session.execute(
         select(Screen.staff_id, Screen.seen_at, Screen.closed_at).where(Screen.staff_id.in_(staff_ids))
     )

@@ -355,7 +355,7 @@ async def test_it_rings_at_once_when_an_alert_begins_and_survives_a_failing_watc
     async def broken(*_: object) -> bool:
         raise RuntimeError("不该出现在日志里的话")
 
-    monkeypatch.setattr("escalation.desk.anybody_waiting", broken)
+    monkeypatch.setattr("escalation.desk.vanishing", broken)
     await here.ladder.start()
     async with here.shell.bus.listen() as news:
         raised = await here.desk.danger(await here.desk.conversation(), "critical")
