@@ -6,7 +6,8 @@ data, described in nlu/data/README.md. A label on an example wins over the label
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -62,6 +63,36 @@ def heldout_themes(folder: Path = DATA) -> frozenset[str]:
         return frozenset()
     themes = _parse(path).get("themes") or ()
     return frozenset(str(theme) for theme in themes)
+
+
+def card_tables(examples: Iterable[Example]) -> str:
+    """The counts of the data card, as Markdown: lines and distinct character 3-grams of each class.
+
+    `python -m nlu.corpus` prints them for nlu/data/README.md. Themes `seed_…` are left out, as the card says.
+    """
+    counted = [example for example in examples if not example.theme.startswith("seed_")]
+    tables: dict[str, list[tuple[str, list[Example]]]] = {
+        "Topics": [(name, [e for e in counted if e.topic == name]) for name in TOPICS],
+        "Risk": [(name, [e for e in counted if e.risk == name]) for name in RISKS],
+        "Kinds": [(name, [e for e in counted if name in e.kinds]) for name in KINDS],
+        "About": [(name, [e for e in counted if e.about == name]) for name in get_args(About)],
+        "Intents": [(name, [e for e in counted if e.intent == name]) for name in INTENTS],
+        "Splits and threads": [
+            *((name, [e for e in counted if e.split == name]) for name in get_args(Split)),
+            ("threads", [e for e in counted if e.history]),
+            ("resolved", [e for e in counted if e.resolved]),
+            ("all", counted),
+        ],
+    }
+    return "\n".join(_table(heading, rows) for heading, rows in tables.items())
+
+
+def _table(heading: str, rows: list[tuple[str, list[Example]]]) -> str:
+    lines = [f"### {heading}", "", "| class | lines | distinct 3-grams |", "|---|---|---|"]
+    for name, having in rows:
+        grams = {e.text[i : i + 3] for e in having for i in range(len(e.text) - 2)}
+        lines.append(f"| `{name}` | {len(having)} | {len(grams)} |")
+    return "\n".join([*lines, ""])
 
 
 @cache
@@ -135,3 +166,7 @@ def _one_of(value: object, allowed: tuple[str, ...], label: str, place: str) -> 
     if value not in allowed:
         raise CorpusError(f"{place}: {label} is not one of {', '.join(allowed)}")
     return str(value)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(card_tables(load()))
