@@ -94,8 +94,9 @@ class Engine:
         judged = self._level(at_least, own)
         risk = higher(judged, own.rule)
         risk = self._in_context(risk, own, older)
+        ruled = higher(own.rule, risk if older else "none")
         log_odds = _log_odds(float(at_least[_HIGH - 1]))
-        score = self._model.calibration.probability(log_odds, risk_rank(risk))
+        score = self._model.calibration.probability(log_odds, risk_rank(ruled))
         kinds = _kinds(risk, own, older, whole)
         intent = self._intent(own, whole)
         topic = _topic(risk, kinds, intent, whole)
@@ -263,10 +264,16 @@ def _kinds(risk: Risk, own: Reading, older: Sequence[Reading], whole: Scores) ->
 
 
 def _topic(risk: Risk, kinds: tuple[Kind, ...], intent: Intent, whole: Scores) -> Topic:
-    """The model's topic, except that danger is never `other` and a bare service word is."""
+    """The model's topic, except that distress and danger are never `other`, harm done to somebody is not only a
+    feeling, and a bare service word is `other`."""
     topic = TOPICS[int(whole.topic.argmax())]
+    own_mind = set(kinds) <= _OWN_MIND
     if risk_rank(risk) >= _HIGH and kinds and topic in ("other", "legal"):
-        return "psychological" if set(kinds) <= _OWN_MIND else "safety"
+        return "psychological" if own_mind else "safety"
+    if risk_rank(risk) >= _MEDIUM and topic == "other":
+        return "psychological" if own_mind else "safety"
+    if risk_rank(risk) >= _MEDIUM and topic == "psychological" and kinds and kinds[0] not in _OWN_MIND:
+        return "safety"
     if intent not in ("none", "yes", "no", "human") and risk_rank(risk) < _MEDIUM:
         return "other" if whole.topic[TOPICS.index(topic)] < 0.9 else topic
     return topic

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from .lexicon import Hit
 from .understanding import risk_rank
 
-VERSION = 2
+VERSION = 3
 BITS = 16
 SIZE = 1 << BITS
 _HISTORY_CHARS = 160  # the newest characters of the older messages that are still read
 _PHRASE_WEIGHT = 0.4
+_SHORT = 40  # as many n-grams that say nothing are added, so that a few characters alone weigh little
 _HISTORY_WEIGHT = 0.5
 
 Ints = NDArray[np.int64]
@@ -104,7 +105,7 @@ def vector(
     """Features of a normal form with its phrases and topic words, and of the older messages (joined, newest last)."""
     grams = _grams(text, 4, np.uint64(0))
     index = [grams]
-    value = [np.full(len(grams), 1.0 / np.sqrt(len(grams)), dtype=np.float32)]
+    value = [np.full(len(grams), 1.0 / np.sqrt(len(grams) + _SHORT), dtype=np.float32)]
     names = sorted(_phrase_names(hits))
     names += sorted(f"about {topic}" for topic in topics)
     names.append(f"length {min(len(text) // 8, 12)}")

@@ -50,7 +50,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Logistic map from the model's log-odds of high or above and the level after the rules to a probability."""
+    """Logistic map from the model's log-odds of high or above and the level that the phrases give to a probability."""
 
     slope: float
     by_level: tuple[float, ...]  # offset for none … critical

@@ -12,6 +12,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ DEEP_DECAY = 1e-3
 DECAY = 2e-5
 DROPPED = 0.5  # share of features left out of each look at an example, so that no single word decides
 FOLDS = 3
-THRESHOLDS = (0.5, 0.4, 0.4, 0.35)
+THRESHOLDS = (0.5, 0.5, 0.65, 0.5)
 Matrix = NDArray[np.float32]
 
 
@@ -135,7 +136,7 @@ def quantised(weights: Matrix) -> tuple[NDArray[np.int8], Matrix]:
 
 
 def fit_calibration(log_odds: Matrix, levels: NDArray[np.int64], truth: Matrix) -> Calibration:
-    """Logistic regression of truth (0/1) on the log-odds and the level after the rules, by Newton's method."""
+    """Logistic regression of truth (0/1) on the log-odds and the level of the phrases, by Newton's method."""
     design = np.column_stack([log_odds, *[(levels == k) for k in range(len(RISKS))]]).astype(np.float64)
     beta = np.zeros(design.shape[1])
     beta[0] = 1.0
@@ -156,11 +157,31 @@ def _speaks(example: Example) -> bool:
     return not example.history or risk_rank(example.risk) < risk_rank("medium")
 
 
-def _seen(lexicon: Lexicon, encoder: Encoder | None, example: Example) -> tuple[Vector, Risk]:
-    """What the model sees of an example, and the level the phrases alone give it."""
+def _seen(lexicon: Lexicon, encoder: Encoder | None, example: Example) -> tuple[Vector, bool, Risk]:
+    """What the model sees of an example, whether it has phrases, and the level the phrases alone give it."""
     own = read(lexicon, example.text)
     older = [read(lexicon, message) for message in example.history[-len(FADING) :]]
-    return vector_of(lexicon, encoder, own, older), own.rule
+    return vector_of(lexicon, encoder, own, older), bool(own.hits), own.rule
+
+
+def _unaided(lexicon: Lexicon, encoder: Encoder | None, example: Example) -> Vector:
+    """A second look at an example as if the lexicons did not know its phrases.
+
+    Without it the model leans on them alone and learns nothing of how danger sounds in words they lack (measured on themes
+    it had not seen, messages without phrases: area under the curve for high or above 0.81 without, 0.84 with).
+    """
+    own = replace(read(lexicon, example.text), hits=())
+    return vector_of(lexicon, encoder, own, ())
+
+
+def _bought(log_odds: Matrix, levels: NDArray[np.int64], truth: Matrix) -> dict[str, list[float]]:
+    """What each threshold for high buys on unseen themes: recall, precision, and false alarms per message below high."""
+    bought: dict[str, list[float]] = {}
+    for threshold in (0.2, 0.3, 0.4, 0.5, 0.6):
+        alarm = (log_odds >= np.log(threshold / (1 - threshold))) | (levels >= risk_rank("high"))
+        values = alarm[truth > 0].mean(), truth[alarm].mean(), alarm[truth == 0].mean()
+        bought[str(threshold)] = [round(float(value), 4) for value in values]
+    return bought
 
 
 def train(folder: Path = DATA, out: Path = DEFAULT) -> dict[str, object]:
@@ -170,10 +191,14 @@ def train(folder: Path = DATA, out: Path = DEFAULT) -> dict[str, object]:
     lexicon = Lexicon()
     encoder = Encoder.load() if WEIGHTS.exists() else None
     seen = [_seen(lexicon, encoder, example) for example in examples]
-    rows = Rows([vector for vector, _ in seen])
-    wanted, weight = targets(examples, categories)
+    unaided = [row for row, (_, hits, _) in enumerate(seen) if hits]
+    rows = Rows(
+        [vector for vector, _, _ in seen] + [_unaided(lexicon, encoder, examples[row]) for row in unaided]
+    )
+    wanted, weight = targets([*examples, *(examples[row] for row in unaided)], categories)
     part = slices(categories)
     fold = np.array([int(hashlib.sha256(e.theme.encode()).hexdigest(), 16) % FOLDS for e in examples])
+    fold = np.concatenate([fold, fold[unaided]])
     high = part["risk"].start + HEADS["risk"].index("high")
     log_odds = np.zeros(len(examples), dtype=np.float32)
     levels = np.zeros(len(examples), dtype=np.int64)
@@ -183,24 +208,22 @@ def train(folder: Path = DATA, out: Path = DEFAULT) -> dict[str, object]:
         weights, deep, bias = fit(
             rows, chosen, wanted[:, :narrow], weight[:, :narrow], [], f"part {k + 1} of {FOLDS}"
         )
-        for row in np.flatnonzero(fold == k):
-            vector, rule = seen[row]
+        for row in np.flatnonzero(fold[: len(examples)] == k):
+            vector, _, rule = seen[row]
             raw = vector.value @ weights[vector.slots] + vector.meaning @ deep + bias
             log_odds[row] = raw[high]
-            said = int((raw > 0).cumprod().sum())
-            levels[row] = max(said, risk_rank(rule))
+            levels[row] = risk_rank(rule)
     truth = np.array([risk_rank(e.risk) >= risk_rank("high") for e in examples], dtype=np.float32)
     calibration = fit_calibration(log_odds, levels, truth)
     softmaxes = [part[name] for name in ("topic", "about", "intent", "category")]
-    weights, deep, bias = fit(rows, np.arange(len(examples)), wanted, weight, softmaxes, "all")
+    weights, deep, bias = fit(rows, np.arange(len(fold)), wanted, weight, softmaxes, "all")
     small, scales = quantised(weights)
     notes: dict[str, object] = {
         "examples": len(examples),
         "seed": SEED,
         "epochs": EPOCHS,
         "features": features.VERSION,
-        "cross_checked_high_recall": round(float((levels >= 3)[truth > 0].mean()), 4),
-        "cross_checked_high_precision": round(float(truth[levels >= 3].mean()), 4),
+        "cross_checked": _bought(log_odds, levels, truth),
     }
     known = fingerprint(WEIGHTS) if encoder else ""
     Model(small, scales, bias, deep, categories, THRESHOLDS, calibration, known).save(out, notes)
