@@ -27,7 +27,7 @@ from bot.settings import ConfigProblem, Settings
 from bot.tables import Fact
 from escalation import desk, roster, staff
 from escalation.cases import close
-from escalation.tables import Conversation, Message, Staff
+from escalation.tables import Case, Conversation, Message, Staff
 
 _STAFF = (
     ("duty", "演示·陈值班", "counsellor", 0),
@@ -117,7 +117,11 @@ async def _hire(service: Service) -> str:
             )
             if rung is not None:
                 await roster.add_shift(
-                    session, member.id, rung, now - timedelta(hours=1), now + timedelta(hours=11)
+                    session,
+                    staff_id=member.id,
+                    rung=rung,
+                    starts_at=now - timedelta(hours=1),
+                    ends_at=now + timedelta(hours=11),
                 )
         session.add(Fact(name="demonstration", value=b"1"))
 
@@ -166,10 +170,12 @@ async def _take(service: Service, visit: _Visit, conversation_id: int) -> None:
             await desk.reply_written(session, conversation, member.id, now)
         if visit.closed:
             category, risk, note = visit.closed
+            await session.flush()
+            case = await session.get(Case, conversation.case_id) if conversation.case_id else None
             await close(
                 session, shell.vault, conversation_id,
-                staff=member, category=category, risk=risk, result="resolved", note=note,  # type: ignore[arg-type]
-                ask_satisfaction=False, version=1, now=now,
+                staff=member.id, category=category, risk=risk, result="supported", note=note,  # type: ignore[arg-type]
+                ask_satisfaction=False, version=case.version if case else 0, now=now,
             )  # fmt: skip
 
     await shell.storage.write(work)
