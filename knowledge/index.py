@@ -39,6 +39,10 @@ class Index:
         """How much a text could match: the sum of its terms' weight and rarity; a term nobody uses is the rarest."""
         return sum(weight * self._idf.get(term, self._unknown_idf) for term, weight in terms.items())
 
+    def knows(self, terms: Mapping[str, float]) -> bool:
+        """Whether any document holds any of the terms."""
+        return any(term in self._numbers for term in terms)
+
     def overlap(self, terms: Mapping[str, float]) -> Floats:
         """For each document, the weight of the question's terms that it holds. Shape (size,)."""
         numbers, gains = [], []

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ LONGEST_QUESTION = 400
 _FOLLOW_UP = re.compile(r"^(那|那么|那如果|如果|要是|假如|可是|但是|然后|还有)|(呢)[？?。!！]*$")
 
 
+_PRIOR = 0.3  # of a scale on which the best entry usually leads by about 1
+
+
 class Encoder(Protocol):
     """What the library needs of the engine's encoder: texts -> (n, d) float32, each row of length 1."""
 
@@ -41,25 +44,81 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """Weights of the probability that an entry answers, and where it is enough. Fitted by `knowledge.tuning`."""
+    """The fitted numbers of one way of searching. `knowledge.tuning` fits them and says how.
 
-    weights: tuple[float, ...]
-    bias: float
+    `rank` weighs an entry's features; the sum orders the entries. `sure` weighs that sum and its leads (see `leads`), then
+    adds a constant: the log odds that the entry answers. From the probability `answer_at` on it is said; less sure, titles
+    are offered where the first is ahead of every declined kind by `choose_at`.
+    """
+
+    rank: tuple[float, ...]
+    sure: tuple[float, ...]
     answer_at: float
     choose_at: float
-    margin: float
 
     @classmethod
-    def load(cls, path: Path) -> Scorer:
-        """Read the fitted numbers; `path` is a JSON file with this class's fields."""
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return cls(tuple(raw["weights"]), raw["bias"], raw["answer_at"], raw["choose_at"], raw["margin"])
+    def load(cls, path: Path, kind: Literal["lexical", "hybrid"]) -> Scorer:
+        """Read the numbers of one way of searching from a JSON file."""
+        raw = json.loads(path.read_text(encoding="utf-8"))[kind]
+        return cls(tuple(raw["rank"]), tuple(raw["sure"]), raw["answer_at"], raw["choose_at"])
 
-    def probability(self, features: Floats) -> Floats:
-        """(n, features) -> (n,) probabilities."""
-        logit = features @ np.asarray(self.weights, dtype=np.float32) + np.float32(self.bias)
-        result: Floats = 1 / (1 + np.exp(-logit))
+    def order(self, features: Floats) -> Floats:
+        """(n, features) -> (n,): the higher, the nearer."""
+        summed: Floats = features @ np.asarray(self.rank, dtype=np.float32)
+        return summed
+
+    def probability(self, order: Floats, areas: NDArray[np.int32]) -> Floats:
+        """(n,) sums of the entries, whose areas are given, and after them of the declined kinds -> (n,) probabilities."""
+        parts = (order, *leads(order, areas))
+        logit = sum(weight * part for weight, part in zip(self.sure, parts, strict=False)) + self.sure[-1]
+        result: Floats = (1 / (1 + np.exp(-logit))).astype(np.float32)
         return result
+
+
+def leads(order: Floats, areas: NDArray[np.int32]) -> tuple[Floats, Floats, Floats]:
+    """How far each is ahead of the best other entry, of the best entry of another area, and of the nearest declined kind.
+
+    Neighbours of one area often say the same; to be close to them is less of a doubt. Shapes (n,).
+    """
+    entries = order[: len(areas)]
+    ranked = np.argsort(-entries, kind="stable")
+    best_other = np.full(len(order), entries[ranked[0]], dtype=np.float32)
+    best_other_area = best_other.copy()
+    if len(ranked) > 1:
+        best_other[ranked[0]] = entries[ranked[1]]
+    same_area = np.flatnonzero(areas == areas[ranked[0]])
+    if len(same_area) < len(entries):
+        best_other_area[same_area] = entries[areas != areas[ranked[0]]].max()
+    declined = order[len(areas) :].max() if len(order) > len(areas) else 0.0
+    return order - best_other, order - best_other_area, order - declined
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Every entry, then every declined kind, as one question found them: their order, probability and features."""
+
+    entries: tuple[Entry, ...]
+    order: Floats
+    scores: Floats
+    features: Floats
+
+    def candidates(self, limit: int) -> list[Candidate]:
+        """The first `limit`, best first."""
+        return [self._candidate(int(n)) for n in np.argsort(-self.order, kind="stable")[:limit]]
+
+    def over_declined(self) -> float:
+        """How far the best entry is ahead of the nearest declined kind."""
+        count = len(self.entries)
+        declined = self.order[count:].max() if len(self.order) > count else 0.0
+        return float(self.order[:count].max() - declined)
+
+    def _candidate(self, number: int) -> Candidate:
+        why = " ".join(f"{value:.2f}" for value in self.features[number])
+        score = round(float(self.scores[number]), 4)
+        if number >= len(self.entries):
+            return Candidate("", "不在服务范围", score, why)
+        entry = self.entries[number]
+        return Candidate(entry.id, entry.title, score, why)
 
 
 class Library:
@@ -87,9 +146,12 @@ class Library:
         flat = [wording for group in wordings for wording in group]
         terms = [self._terms.of(wording) for wording in flat]
         self._starts = np.cumsum([0, *(len(group) for group in wordings[:-1])])
+        names = [entry.id.partition(".")[0] for entry in self.entries]
+        self.areas = np.asarray([sorted(set(names)).index(name) for name in names], dtype=np.int32)
+        self._sizes = np.asarray([len(group) for group in wordings], dtype=np.float32)
         self._by_wording = Index(terms)
         self._by_entry = Index(self._whole_entries(wordings, terms), bm25=True)
-        self._vectors = encoder.encode(flat).astype(np.float16) if encoder else None
+        self._vectors = encoder.encode(flat) if encoder else None
 
     @classmethod
     def load(cls, path: Path | None = None, *, encoder: Encoder | None = None) -> Library:
@@ -97,9 +159,9 @@ class Library:
         folder = path or DATA
         return cls(
             load_entries(folder),
-            scorer=Scorer.load(SEARCH / "scorer.json"),
-            concepts=_groups(SEARCH / "concepts.yml"),
-            declined=_groups(SEARCH / "declined.yml"),
+            scorer=Scorer.load(SEARCH / "scorer.json", "hybrid" if encoder else "lexical"),
+            concepts=read_groups(SEARCH / "concepts.yml"),
+            declined=read_groups(SEARCH / "declined.yml"),
             encoder=encoder,
         )
 
@@ -111,17 +173,16 @@ class Library:
         `channel` "sms" gives the short form, any other the chat form. `last_entry` is the entry answered just before,
         so that "那如果我没满16呢" is understood. `category` is the case category the engine read, a hint and no filter.
         """
-        found = self.candidates(question, last_entry=last_entry, category=category)
-        best = found[0] if found else None
-        if best is None or not best.entry_id or best.score < self._scorer.choose_at:
+        ranked = self._rank(question, last_entry, category)
+        found = ranked.candidates(3) if ranked else []
+        if not found or not found[0].entry_id:
             return NOTHING
-        near = tuple(
-            c for c in found if c.entry_id and c.score >= max(self._scorer.choose_at, best.score / 2)
-        )[:3]
-        second = near[1].score if len(near) > 1 else 0.0
-        if best.score >= self._scorer.answer_at and best.score - second >= self._scorer.margin:
+        best = found[0]
+        if best.score >= self._scorer.answer_at:
             return self._published(best, channel)
-        if len(near) > 1:
+        near = tuple(candidate for candidate in found if candidate.entry_id)
+        assert ranked is not None
+        if len(near) > 1 and ranked.over_declined() >= self._scorer.choose_at:
             return Answer("choose", score=best.score, candidates=near)
         return NOTHING
 
@@ -129,63 +190,72 @@ class Library:
         self, question: str, *, last_entry: str = "", category: str = "", limit: int = 5
     ) -> list[Candidate]:
         """The nearest entries, best first, with probability and why. An empty entry_id is a declined kind of question."""
-        scores, features = self.scores(question, last_entry=last_entry, category=category)
-        if not len(scores):
-            return []
-        return [self._candidate(int(n), scores, features) for n in np.argsort(-scores, kind="stable")[:limit]]
+        ranked = self._rank(question, last_entry, category)
+        return ranked.candidates(limit) if ranked else []
 
-    def scores(self, question: str, *, last_entry: str = "", category: str = "") -> tuple[Floats, Floats]:
-        """Probability and features of every entry, then of every declined kind: shapes (n,) and (n, features)."""
+    def over_declined(self, question: str) -> float:
+        """How far the best entry is ahead of the nearest declined kind; 0 for a question without known words."""
+        ranked = self._rank(question, "", "")
+        return ranked.over_declined() if ranked else 0.0
+
+    def _rank(self, question: str, last_entry: str, category: str) -> Ranked | None:
+        features = self.features(question, last_entry=last_entry)
+        if not len(features):
+            return None
+        order = self._scorer.order(features) + self._prior(
+            category, last_entry if self._follows(question) else ""
+        )
+        return Ranked(self.entries, order, self._scorer.probability(order, self.areas), features)
+
+    def features(self, question: str, *, last_entry: str = "") -> Floats:
+        """What tells how near each entry is, then each declined kind: (n, features); (0, 0) for a question without words."""
         question = question[:LONGEST_QUESTION]
         terms = self._terms.of(question)
-        known = self._number_of.get(last_entry)
-        if known is not None and _FOLLOW_UP.search(question.strip()):
-            context = self._terms.of(self.entries[known].title)
+        if not self._by_wording.knows(terms):
+            return np.zeros((0, 0), dtype=np.float32)
+        if last_entry in self._number_of and self._follows(question):
+            context = self._terms.of(self.entries[self._number_of[last_entry]].title)
             terms = {**{term: weight / 2 for term, weight in context.items()}, **terms}
-        if not terms:
-            return np.zeros(0, dtype=np.float32), np.zeros((0, 0), dtype=np.float32)
-        features = self._features(terms, question)
-        scores = self._scorer.probability(features)
-        if category:
-            scores = self._with_prior(scores, category)
-        return scores, features
+        return self._features(terms, question)
+
+    @staticmethod
+    def _follows(question: str) -> bool:
+        """Whether a question reads as the continuation of the one before: 那如果我没满16呢."""
+        return len(question) <= 40 and _FOLLOW_UP.search(question.strip()) is not None
+
+    def _prior(self, category: str, follows: str) -> Floats:
+        """A little more for entries of the category the engine read and of the area just talked about; none is hidden."""
+        prior = np.zeros(len(self._starts), dtype=np.float32)
+        group = ".".join(category.split(".")[:2])
+        area = follows.partition(".")[0]
+        for number, entry in enumerate(self.entries if group or area else ()):
+            prior[number] += _PRIOR * bool(group and entry.category.startswith(group))
+            prior[number] += _PRIOR * bool(area and entry.id.startswith(area + "."))
+        return prior
 
     def _features(self, terms: Mapping[str, float], question: str) -> Floats:
-        """Per entry: best overlap, support by further wordings, share of question and wording explained, BM25, meaning."""
+        """Per entry: nearest wording, support by further wordings, share of the question found, BM25 — and meaning."""
         asked = self._by_wording.weight(terms)
         overlap = self._by_wording.overlap(terms)
         dice = 2 * overlap / (asked + self._by_wording.mass)
-        of_wording = overlap / np.maximum(self._by_wording.mass, 1e-6)
-        support = np.add.reduceat(dice**4, self._starts) ** 0.25
         whole = self._by_entry.overlap(terms) / max(self._by_entry.weight(terms), 1e-6)
-        columns = [self._best(dice), support, self._best(overlap) / asked, self._best(of_wording), whole]
+        columns = [self._best(dice), self._support(dice), self._best(overlap) / asked, whole]
         if self._encoder is not None and self._vectors is not None:
-            vector = self._encoder.encode([question])[0].astype(np.float16)
-            columns.append(self._best(self._vectors @ vector))
+            alike = self._vectors @ self._encoder.encode([question])[0]
+            columns += [self._best(alike), self._support(np.maximum(alike, 0))]
         features: Floats = np.stack(columns, axis=1).astype(np.float32)
         return features
+
+    def _support(self, per_wording: NDArray[Any]) -> NDArray[Any]:
+        """Several near wordings count a little more than one: the mean of fourth powers, so the nearest still leads."""
+        mean = np.add.reduceat(per_wording**4, self._starts) / self._sizes
+        support: NDArray[Any] = mean**0.25
+        return support
 
     def _best(self, per_wording: NDArray[Any]) -> NDArray[Any]:
         """The best wording of each entry: (wordings,) -> (entries,)."""
         best: NDArray[Any] = np.maximum.reduceat(per_wording, self._starts)
         return best
-
-    def _with_prior(self, scores: Floats, category: str) -> Floats:
-        """Entries of the category the engine read gain a little; none is hidden."""
-        area = ".".join(category.split(".")[:2])
-        gain = [1.5 if entry.category.startswith(area) else 1.0 for entry in self.entries]
-        gain += [1.0] * (len(scores) - len(gain))
-        odds = scores / np.maximum(1 - scores, 1e-6) * np.asarray(gain)
-        result: Floats = (odds / (1 + odds)).astype(np.float32)
-        return result
-
-    def _candidate(self, number: int, scores: Floats, features: Floats) -> Candidate:
-        why = " ".join(f"{value:.2f}" for value in features[number])
-        score = round(float(scores[number]), 4)
-        if number >= len(self.entries):
-            return Candidate("", "不在服务范围", score, why)
-        entry = self.entries[number]
-        return Candidate(entry.id, entry.title, score, why)
 
     def _published(self, best: Candidate, channel: str) -> Answer:
         entry = self.entries[self._number_of[best.entry_id]]
@@ -216,5 +286,6 @@ class Library:
         return whole
 
 
-def _groups(path: Path) -> dict[str, list[str]]:
+def read_groups(path: Path) -> dict[str, list[str]]:
+    """A YAML file of named lists of words or questions."""
     return {name: [str(word) for word in words] for name, words in read_yaml(path).items()}
