@@ -252,7 +252,7 @@ def _kinds(risk: Risk, own: Reading, older: Sequence[Reading], whole: Scores) ->
         if risk_rank(hit.risk) >= _MEDIUM:
             found[hit.phrase.kind] = None
     for i in np.argsort(-whole.kinds):
-        if whole.kinds[i] >= 0.5:
+        if whole.kinds[i] >= (0.35 if risk_rank(risk) >= _MEDIUM else 0.5):
             found[KINDS[i]] = None
     if not found and risk_rank(risk) >= _MEDIUM:
         for reading in reversed(older):

@@ -78,11 +78,13 @@ class Patterns:
         for char in chars:
             tried.update(self._by_char.get(char, ()))
         for number in (*self._always, *tried):
-            if any(need.isdisjoint(chars) for need in self._needs[number]):
-                continue
-            for match in self._pattern(number).finditer(text):
-                if match.end() > match.start():
-                    yield self._names[number], match.start(), match.end()
+            for need in self._needs[number]:
+                if need.isdisjoint(chars):
+                    break
+            else:
+                for match in self._pattern(number).finditer(text):
+                    if match.end() > match.start():
+                        yield self._names[number], match.start(), match.end()
 
     def groups(self, text: str) -> frozenset[str]:
         """The names of which any pattern is in the text."""
