@@ -96,6 +96,7 @@ class Daily:
                 break
         ended["nuisance"] = await storage.write(lambda s: nuisance.lapse(s, now))
         ended["screens"] = await storage.write(lambda s: roster.forget_screens(s, now))
+        await storage.drop_old_pages()
         log.info("daily.done", **ended)
         return dict(ended)
 

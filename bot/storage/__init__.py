@@ -33,3 +33,8 @@ class Storage:
     async def write(self, work: Work[T], *, urgent: bool = False) -> T:
         """Run `work(session)` in a shared transaction; its result after the commit. See Writer.write."""
         return await self._writer.write(work, urgent=urgent)
+
+    async def drop_old_pages(self) -> None:
+        """After an erasure: let go of page images from before it. On SQLite the write-ahead log still holds them; it is
+        emptied unless somebody is reading (the daily job asks again). PostgreSQL's own vacuum and log rotation do it there."""
+        await self.engines.drop_old_pages()

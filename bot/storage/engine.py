@@ -50,6 +50,15 @@ class Engines:
         async with AsyncSession(self.reading, expire_on_commit=False, autoflush=False) as session:
             yield session
 
+    async def drop_old_pages(self) -> None:
+        """Empty SQLite's write-ahead log into the database (secure_delete overwrites what was deleted there)."""
+        if not self.sqlite:
+            return
+        async with self.writing.connect() as connection:
+            raw = await connection.get_raw_connection()
+            # Past SQLAlchemy, which would begin a transaction first: a checkpoint runs outside of one.
+            await raw.driver_connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+
     async def close(self) -> None:
         await self.writing.dispose()
         if self.reading is not self.writing:

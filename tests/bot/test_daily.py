@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -148,6 +149,28 @@ async def test_an_erasure_ends_return_codes_chat_sessions_and_waiting_replies(de
     assert done.state == "done"
     assert (await desk.all(ChatSession), await desk.all(ReturnCode)) == ([], [])
     assert [(d.state, d.error) for d in await desk.all(Delivery)] == [("failed", "erased")]
+
+
+@pytest.mark.parametrize("storage", ["sqlite"], indirect=True)  # PostgreSQL's disk is its own
+async def test_after_an_erasure_the_wrapped_key_is_nowhere_on_the_disk(desk: Desk, tmp_path: Path) -> None:
+    conversation = await desk.conversation()
+    await desk.writes(conversation, "说过的话")
+    row = await desk.get(conversation)
+    wrapped = (await desk.row(Person, row.person_id)).data_key
+    asker, approver = await desk.member(), await desk.member("supervisor")
+
+    def on_disk() -> bool:
+        return any(wrapped in file.read_bytes() for file in tmp_path.glob("qingting.db*"))
+
+    assert on_disk()
+    asked = await desk.do(
+        lambda s: erasure.request(
+            s, person_id=row.person_id, staff_id=asker, verified_how="in_person", now=desk.now
+        )
+    )
+    await desk.do(lambda s: erasing.approve(s, desk.vault, asked.id, staff_id=approver, now=desk.now))
+    await desk.storage.drop_old_pages()
+    assert not on_disk()
 
 
 async def test_a_held_erasure_is_carried_out_by_the_daily_job(desk: Desk, daily: Daily) -> None:

@@ -182,6 +182,8 @@ async def approve_erasure(call: Call, asked: Nothing) -> shapes.ErasureShown:
         return row, await names(session, [row.requested_by])
 
     row, known = await call.write(work)
+    if row.state == "done":
+        await call.shell.storage.drop_old_pages()
     call.tell("task")
     return _erasure(row, known)
 
