@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.conftest import QUICK, open_desk
+from tests.journeys.conftest import open_desk
 from tests.simulators.kannel import HERE, MISSING, PERSON, Kannel
 from tests.simulators.sms import SmsCentre
 
@@ -27,7 +27,7 @@ async def test_danger_beside_an_opt_out_rings_and_a_counsellor_answers(
     url = await centre.start()
     stack.push_async_callback(centre.close)
     account = {"secret": centre.secret, "send_url": url, "signature": "倾听"}
-    desk = await open_desk(tmp_path, stack, {**QUICK, "sms": [account]})
+    desk = await open_desk(tmp_path, stack, {"sms": [account]})
     centre.webhook = f"{desk.base}/sms/default"
     counsellor = await desk.hire("lin", rung=0)
     telephone = centre.telephone()
@@ -49,7 +49,7 @@ async def test_a_question_by_sms_through_kannel_is_answered_with_its_source(
     tmp_path: Path, stack: AsyncExitStack
 ) -> None:
     kannel = Kannel(tmp_path, stack)
-    desk = await open_desk(tmp_path, stack, {**QUICK, "sms": [kannel.account]})
+    desk = await open_desk(tmp_path, stack, {"sms": [kannel.account]})
     await kannel.start(desk.service.port)
     counsellor = await desk.hire("lin", rung=0)
     await kannel.person_says("老板拖欠我工资怎么办")
@@ -58,7 +58,7 @@ async def test_a_question_by_sms_through_kannel_is_answered_with_its_source(
     (card,) = (await counsellor.get("/conversations", view="all"))["items"]
 
     async def delivered() -> bool:
-        thread = (await counsellor.get(f"/conversations/{card['id']}"))["messages"]
+        thread = (await counsellor.get(f"/conversations/{card['id']}", why="earlier"))["messages"]
         return all(m["delivery"]["state"] == "delivered" for m in thread if m["direction"] == "out")
 
     async with asyncio.timeout(15):

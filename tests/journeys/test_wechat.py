@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.conftest import QUICK, Desk, open_desk
+from tests.journeys.conftest import Desk, open_desk
 from tests.simulators.wechat import UNAVAILABLE, WechatPlatform
 
 
@@ -26,7 +26,7 @@ async def opened(folder: Path, stack: AsyncExitStack, **more: Any) -> tuple[Desk
         **more,
     }
     desk = await open_desk(
-        folder, stack, {**QUICK, "wechat": [account], "server": {"public_url": "http://desk.example"}}
+        folder, stack, {"wechat": [account], "server": {"public_url": "http://desk.example"}}
     )
     platform.webhook = f"{desk.base}/wechat/default"
     return desk, platform
