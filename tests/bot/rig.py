@@ -20,6 +20,7 @@ from sqlalchemy import select
 
 from bot import outbox
 from bot.channels import Channel
+from bot.channels.webchat import WebChat
 from bot.events import MemoryBus, News
 from bot.inbox import InboxService
 from bot.outbox import Draft, OutboxService
@@ -212,6 +213,8 @@ async def build(
         stack.push_async_callback(sender.close)
     app = web.Application()
     app.add_routes(channel.routes())
+    if isinstance(channel, WebChat):
+        app.on_shutdown.append(lambda _app: channel.hang_up())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

@@ -431,6 +431,22 @@ async def test_everything_can_be_done_by_keyboard_and_is_named_for_screen_reader
     assert await page.evaluate("document.activeElement.id") == "code"
 
 
+async def test_a_screen_reader_hears_each_message_once(rig: Rig, browser: Browser) -> None:
+    """The log announces what is added to it: a change of state must not add the words again."""
+    page = await opened(browser, rig)
+    await page.evaluate(
+        """() => { window.added = []; new MutationObserver(all => all.forEach(m => m.addedNodes.forEach(
+        n => window.added.push(n.textContent)))).observe(document.getElementById('log'), { childList: true }); }"""
+    )
+    await say(page, "一")
+    await expect(replies(page)).to_have_count(1)
+    await say(page, "二")
+    await expect(replies(page)).to_have_count(2)
+    await expect(page.locator(".me .state").last).to_have_text("✓ 已送到")
+    heard = await page.evaluate("window.added")
+    assert len(heard) == 4, heard
+
+
 async def test_when_the_desk_cannot_store_the_page_says_so_keeps_the_words_and_sends_them_later(
     rig: Rig, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ class Page:
         self.conversations: set[int] = set()
         self.counsellor_types = False
         self.revoked = False
+        self.gone = False
         self.wake = asyncio.Event()
 
     async def woken(self, within: float) -> bool:

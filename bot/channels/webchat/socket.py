@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 ENDED: Final = 4401
 _HELLO_WITHIN: Final = 10.0
+_STOP_WITHIN: Final = 5.0
 _MOST_NONSENSE: Final = 10
 _TYPING_EVERY: Final = 2.0
 _REMEMBERED: Final = 300
@@ -68,12 +69,21 @@ class Socket:
                 async for message in self._ws:
                     await self._hear(message.type, message.data, visit, page)
             finally:
-                carrying.cancel()
-                await asyncio.gather(carrying, return_exceptions=True)
+                await self._stop(carrying, page)
         return self._ws
 
     async def close(self) -> None:
         await self._ws.close(code=WSCloseCode.GOING_AWAY)
+
+    async def _stop(self, carrying: asyncio.Task[None], page: Page) -> None:
+        """Let it end by itself: a task cancelled while it reads would cost the pool its connection."""
+        page.gone = True
+        page.wake.set()
+        try:
+            async with asyncio.timeout(_STOP_WITHIN):
+                await carrying
+        except TimeoutError:
+            log.warning("webchat.carry_stuck", session_id=page.session_id)
 
     async def _greeted(self) -> Visit | None:
         """Wait for the first frame. None when the socket was closed instead."""
@@ -152,13 +162,13 @@ class Socket:
     async def _carry(self, page: Page) -> None:
         """Tell the page what it lacks, now and whenever something happens."""
         try:
-            while not self._ws.closed:
+            while not self._ws.closed and not page.gone:
                 if page.revoked:
                     await self._ws.close(code=ENDED)
                     return
                 await self._catch_up(page)
-                if not await page.woken(LOOK_EVERY) and not await self._chat.is_open(page.session_id):
-                    page.revoked = True
+                if not await page.woken(LOOK_EVERY):
+                    page.revoked = not await self._chat.is_open(page.session_id)
         except ConnectionError:
             return  # the page is gone and will come back with its cursor
         except StorageUnavailable:

@@ -96,17 +96,17 @@ export function open(): void {
     const last = lastChoices();
     const present: Record<string, boolean> = {};
     for (const entry of talk.entries) {
-      const as = entry.state + entry.why + (entry === last);
+      const as = entry.state + entry.why + (entry === last) + entry.buttons.length;
       const old = shown[entry.key];
       present[entry.key] = true;
       if (!old && (!added || entry.from === 'me')) added = entry;
-      if (!old || old.as !== as) {
-        const element = draw(entry, entry === last);
-        if (old && old.element === place) place = place.nextSibling;
-        if (old) log.removeChild(old.element);
-        shown[entry.key] = { element, as };
+      if (!old) {
+        shown[entry.key] = { element: draw(entry), as: '' };
       }
-      const element = (shown[entry.key] as { element: HTMLElement }).element;
+      const now = shown[entry.key] as { element: HTMLElement; as: string };
+      if (now.as !== as) refresh(now.element, entry, entry === last);
+      now.as = as;
+      const element = now.element;
       if (element === place) place = place.nextSibling;
       else log.insertBefore(element, place);
     }
@@ -135,13 +135,25 @@ export function open(): void {
     return null;
   }
 
-  function draw(entry: Entry, choosable: boolean): HTMLElement {
-    const element = make('div', 'entry ' + entry.from + ' ' + entry.state);
-    element.appendChild(make('p', entry.from === 'me' ? 'unseen' : 'who', WHO[entry.from] + (entry.from === 'me' ? '：' : '')));
-    element.appendChild(entry.from === 'me' ? make('div', 'words', entry.text) : dialable(entry.text));
-    if (entry.from === 'me') element.appendChild(make('p', 'state', state(entry)));
+  function draw(entry: Entry): HTMLElement {
+    const element = make('div', '');
+    const mine = entry.from === 'me';
+    element.appendChild(make('p', mine ? 'unseen' : 'who', WHO[entry.from] + (mine ? '：' : '')));
+    element.appendChild(mine ? make('div', 'words', entry.text) : dialable(entry.text));
+    if (mine) element.appendChild(make('p', 'state'));
+    return element;
+  }
+
+  /** What changes about an entry changes in place: a screen reader must not hear the words again. */
+  function refresh(element: HTMLElement, entry: Entry, choosable: boolean): void {
+    const told = element.querySelector('.state');
+    const extra = element.querySelector('.choices');
+    element.className = 'entry ' + entry.from + ' ' + entry.state;
+    if (told) told.textContent = state(entry);
+    if (extra) element.removeChild(extra);
+    const choices = make('div', 'choices');
     if (entry.state === 'refused') {
-      element.appendChild(
+      choices.appendChild(
         button('拿回来改', () => {
           text.value = talk.takeBack(entry.key) + text.value;
           grow();
@@ -150,21 +162,17 @@ export function open(): void {
         }),
       );
     }
-    if (choosable) {
-      const choices = make('div', 'choices');
-      for (const choice of entry.buttons) {
-        choices.appendChild(
-          button(choice.label, () => {
-            const command = choice.value.charAt(0) === '/' ? choice.value : '';
-            entry.buttons = [];
-            write(command ? choice.label : choice.value, command);
-            ready();
-          }),
-        );
-      }
-      element.appendChild(choices);
+    for (const choice of choosable ? entry.buttons : []) {
+      choices.appendChild(
+        button(choice.label, () => {
+          const command = choice.value.charAt(0) === '/' ? choice.value : '';
+          entry.buttons = [];
+          write(command ? choice.label : choice.value, command);
+          ready();
+        }),
+      );
     }
-    return element;
+    if (choices.firstChild) element.appendChild(choices);
   }
 
   function state(entry: Entry): string {
@@ -409,6 +417,7 @@ export function open(): void {
     ready();
   };
   window.addEventListener('online', () => link.nudge());
+  window.addEventListener('pageshow', () => link.nudge());
   document.addEventListener('visibilitychange', () => {
     if (!document.hidden) link.nudge();
   });
