@@ -256,7 +256,7 @@ async function api(method, path, query, body) {
       c.case = { ...(c.case ?? { number: '20261123-0009', state: 'in_progress', version: 1, category: '', result: null }), risk_assessed: body.level }
       return {}
     case 'close':
-      if (c.case && body.version !== c.case.version) return refuse(409, 'conflict', '工单刚被别人改过。', { current: c.case })
+      if (c.case && body.version !== c.case.version) return refuse(409, 'version', '工单刚被别人改过。', { current: c.case, version: c.case.version })
       c.state = 'closed'
       news('conversation', c.id)
       return {}

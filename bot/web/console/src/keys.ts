@@ -16,7 +16,7 @@ export const KEYS: readonly Key[] = [
   { key: 'r', what: '写回复', where: '会话' },
   { key: 'n', what: '写内部备注', where: '会话' },
   { key: 'Ctrl + Enter', what: '发送', where: '会话' },
-  { key: '/', what: '常用回复（在空的回复框里）', where: '会话' },
+  { key: '/', what: '常用回复', where: '会话' },
   { key: 'a', what: '评估风险', where: '会话' },
   { key: 't', what: '转给同事', where: '会话' },
   { key: 'b', what: '交回队列', where: '会话' },

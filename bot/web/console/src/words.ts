@@ -92,6 +92,11 @@ export const deliveryName = look({
   unknown: '是否送到不明',
 })
 
+/** Web chat has no push: what is pending there waits until the person's page is open. */
+export function deliveryState(channel: string, state: string): string {
+  return channel === 'webchat' && state === 'pending' ? '等对方页面接收' : deliveryName(state)
+}
+
 export const deliveryError = look({
   '45015': '微信 48 小时窗口已关闭，对方再来消息才能发',
   '45047': '微信客服消息额度已用完，对方再来消息才能发',
