@@ -89,6 +89,7 @@ class Conversation(Base):
     __table_args__ = (
         Index("ix_conversation_queue", "desk", "state", "queue_rank", "waiting_since"),
         Index("ix_conversation_owner", "owner_id", "state"),
+        Index("ix_conversation_state", "desk", "state", "id"),  # lists by age: a page of the closed ones costs a page
         # Looked at every second: only the few rows that have a value are in these.
         _few("ix_conversation_waiting", "waiting_since"),
         _few("ix_conversation_unjudged", "unjudged_since"),
@@ -263,14 +264,6 @@ class Case(Base):
     mandatory_report_at: Mapped[datetime | None]  # 强制报告 made or owed: holds back erasure
     version: Mapped[int] = mapped_column(default=1)
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 (SQLAlchemy reads it off the class)
-
-
-class Counter(Base):
-    """Running numbers (case numbers of a day)."""
-
-    __tablename__ = "counter"
-    name: Mapped[str] = mapped_column(primary_key=True)
-    value: Mapped[int]
 
 
 class Task(Base):

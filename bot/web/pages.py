@@ -48,6 +48,7 @@ def setup(app: web.Application, shell: Shell) -> None:
     app.router.add_get("/", _home)
     app.router.add_get("/desk", _to_desk)
     app.router.add_get("/desk/{path:.*}", _console)
+    app.router.add_get("/favicon.ico", _no_icon)
     app.router.add_get("/static/docs/{path:.*}", _docs_asset)
 
 
@@ -57,6 +58,11 @@ async def _home(request: web.Request) -> web.Response:
 
 async def _to_desk(request: web.Request) -> web.Response:
     raise web.HTTPFound("/desk/")
+
+
+async def _no_icon(request: web.Request) -> web.Response:
+    """Browsers ask for it on every page; the pages name icons of their own."""
+    return web.Response(status=204, headers={"Cache-Control": "public, max-age=86400"})
 
 
 async def _console(request: web.Request) -> web.StreamResponse:

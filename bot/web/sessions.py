@@ -1,7 +1,7 @@
 """Who sits at the screen: sign-in, first password, sessions in the database, delays after wrong passwords.
 
-A session's token is only in the browser's cookie; the database has its keyed hash. A session lasts 12 hours, and 2 hours without
-a request. Somebody on duty whose screen is open is kept signed in to the end of the 12 hours: an alert must find a live screen.
+A session's token is only in the browser's cookie; the database has its keyed hash. A session lasts 12 hours, and 2 hours in
+which nobody does anything. Somebody on duty whose screen is open stays signed in for the 12 hours: an alert must find it.
 
 Delays: a try is counted before the password is looked at, so that many tries at once are not free. The login's and the
 network address's name are kept as keyed hashes. After a few tries the wait grows to one minute and no further, so that

@@ -5,11 +5,12 @@ Rules are escalation's; here a request becomes a call of them in one transaction
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from aiohttp import web
 from pydantic import Field
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select, union_all
 from sqlalchemy import case as when
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -111,7 +112,7 @@ async def conversation_list(call: Call, asked: ListAsked) -> shapes.Cards:
     me, vault = call.me, call.shell.vault
     async with call.shell.storage.read() as session:
         after = None if asked.after is None else await session.get(Conversation, asked.after)
-        rows = list(await session.scalars(_listed(asked.view, me.desk, me.id, after).limit(asked.limit)))
+        rows = list(await session.scalars(_listed(asked.view, me.desk, me.id, after, asked.limit)))
         return shapes.Cards(
             items=await views.cards(
                 session, vault, rows, reader_id=me.id, now=call.now, previews=asked.view in ("queue", "mine")
@@ -120,21 +121,33 @@ async def conversation_list(call: Call, asked: ListAsked) -> shapes.Cards:
         )
 
 
-def _listed(view: View, desk_id: str, me_id: int, after: Conversation | None) -> Select[Conversation]:
-    chosen = select(Conversation)
+def _listed(
+    view: View, desk_id: str, me_id: int, after: Conversation | None, limit: int
+) -> Select[Conversation]:
     c = Conversation
     match view:
         case "queue":
-            return _in_queue(chosen.where(c.desk == desk_id, c.state == "queued"), after)
+            return _in_queue(select(c).where(c.desk == desk_id, c.state == "queued"), after).limit(limit)
         case "mine":
-            return _mine(chosen.where(c.owner_id == me_id, c.state == "human"), after)
+            return _mine(select(c).where(c.owner_id == me_id, c.state == "human"), after).limit(limit)
         case "all":
-            chosen = chosen.where(c.desk == desk_id, c.state.in_(("bot", "queued", "human")))
+            return _by_age(desk_id, ("bot", "queued", "human"), after, limit)
         case "closed":
-            chosen = chosen.where(c.desk == desk_id, c.state == "closed")
-    if after is not None:
-        chosen = chosen.where(c.id < after.id)
-    return chosen.order_by(c.id.desc())
+            return _by_age(desk_id, ("closed",), after, limit)
+
+
+def _by_age(
+    desk_id: str, states: Sequence[str], after: Conversation | None, limit: int
+) -> Select[Conversation]:
+    """Newest first. A page of each state, then the newest of those: each is read off ix_conversation_state in order."""
+    c = Conversation
+    pages = []
+    for state in states:
+        page = select(c.id).where(c.desk == desk_id, c.state == state)
+        if after is not None:
+            page = page.where(c.id < after.id)
+        pages.append(select(page.order_by(c.id.desc()).limit(limit).subquery()))
+    return select(c).where(c.id.in_(union_all(*pages))).order_by(c.id.desc()).limit(limit)
 
 
 def _in_queue(chosen: Select[Conversation], after: Conversation | None) -> Select[Conversation]:

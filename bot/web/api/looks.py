@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.web.api.operations import Call
+from bot.web.api.operations import AGAIN, Call
 from bot.web.problems import Refused
 from escalation import records
 from escalation.tables import Conversation
@@ -27,7 +27,6 @@ WHYS = {
     "complaint": "投诉或查询",
     "handover": "交接班",
 }
-AGAIN = "refresh"  # a screen that fetches again what it shows
 _ONE_LOOK = timedelta(minutes=5)
 _REMEMBERED = 10_000
 

@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 SESSIONS: web.AppKey[Sessions] = web.AppKey("sessions", Sessions)
 LIMITER: web.AppKey[FixedWindowRateLimiter] = web.AppKey("limiter", FixedWindowRateLimiter)
+AGAIN = "refresh"  # a look's reason when a screen fetches again what it shows
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _MOST_PER_MINUTE = 600  # requests of one staff member; a console on a busy night makes about 60
 _DEEPEST = 20  # levels of nesting in a JSON body; ours have three
@@ -217,8 +218,14 @@ async def _admit(request: web.Request, operation: Operation) -> Call:
     if operation.needs and not staff.may(me.role, operation.needs):
         raise forbidden()
     await _within_limits(request, operation, me)
-    await request.config_dict[SESSIONS].touch(me)
+    if _is_an_act(request, operation):
+        await request.config_dict[SESSIONS].touch(me)
     return Call(request, shell, shell.clock(), me)
+
+
+def _is_an_act(request: web.Request, operation: Operation) -> bool:
+    """Whether a person did this. An open screen fetches by itself all the time, which does not keep a session awake."""
+    return operation.method not in _SAFE or request.query.get("why", AGAIN) != AGAIN
 
 
 async def _within_limits(request: web.Request, operation: Operation, me: SignedIn) -> None:
