@@ -320,7 +320,7 @@ class Pipeline:
         level = risk.level_after(
             conversation.risk,
             understood,
-            assessed=episode.assessed_level if episode else None,
+            assessed=await episodes.assessed_level(session, conversation),
             minutes_since_last=_minutes(conversation.last_inbound_at, now),
         )
         kinds = tuple(dict.fromkeys((*understood.kinds, *(episode.kinds if episode else ()))))

@@ -28,3 +28,13 @@ def policy_of(section: EscalationSection) -> Policy:
         webhooks={rung: tuple(w.name for w in section.webhooks if rung in w.rungs) for rung in (0, 1, 2)},
         telephone=section.fallback_telephone.url is not None,
     )
+
+
+def longer_than_promised(section: EscalationSection) -> list[str]:
+    """Durations set longer than promises 4 to 6 allow, as "escalation.rung_critical: 120 s, promised 60 s"."""
+    promised = EscalationSection()
+    return [
+        f"escalation.{name}: {value:g} s, promised {getattr(promised, name):g} s"
+        for name, value in section
+        if isinstance(value, float) and value > getattr(promised, name)
+    ]

@@ -22,6 +22,7 @@ from bot.alarms import Alarms
 from bot.events import MemoryBus, News
 from bot.ladder import Ladder
 from bot.outbox import OutboxService
+from bot.policy import longer_than_promised, policy_of
 from bot.settings import EscalationSection, FallbackTelephone, Server, Settings, WebhookTarget
 from bot.shell import Shell
 from bot.storage import Storage
@@ -29,6 +30,7 @@ from bot.tables import Delivery
 from escalation import conversations
 from escalation import desk as work
 from escalation.alerts import Ring
+from escalation.policy import Policy
 from escalation.tables import Alert, AlertEvent, Message
 from handlers.templates import shipped
 from tests.escalation.conftest import Desk
@@ -380,3 +382,14 @@ async def test_two_ladders_on_one_database_ring_each_rung_once(
     rung = [e.alert_id for e in await first.desk.all(AlertEvent) if e.what == "rung"]
     assert len(rung) == len(set(rung)) == 8
     assert all(a.state == "ringing" for a in await first.desk.all(Alert))
+
+
+def test_a_setting_slower_than_the_promise_is_named_at_start() -> None:
+    assert longer_than_promised(EscalationSection(rung_critical=10, silence_high=299)) == []
+    assert longer_than_promised(EscalationSection(rung_critical=90)) == [
+        "escalation.rung_critical: 90 s, promised 60 s"
+    ]
+
+
+def test_without_settings_the_policy_is_the_promise() -> None:
+    assert policy_of(EscalationSection()) == Policy(webhooks={0: (), 1: (), 2: ()})
