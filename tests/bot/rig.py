@@ -225,6 +225,8 @@ async def build(
     thinking = asyncio.create_task(rig.think())
 
     async def stop() -> None:
+        await queue.close()  # ends the thinking; in the middle of a read it must not be cut off
+        await asyncio.wait([thinking], timeout=0.5 + rig.delay)
         thinking.cancel()
         await asyncio.gather(thinking, return_exceptions=True)
 

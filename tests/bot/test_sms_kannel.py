@@ -15,9 +15,9 @@ from bot.outbox import Draft
 from bot.settings import Settings, SmsAccount
 from bot.tables import Delivery
 from tests.bot.rig import Answer, Rig, build, free_port
-from tests.simulators.kannel import HERE, MISSING, PERSON, Kannel
+from tests.simulators.kannel import PERSON, Kannel
 
-pytestmark = [pytest.mark.kannel, pytest.mark.skipif(not HERE, reason=MISSING)]
+pytestmark = pytest.mark.kannel
 
 
 @dataclass

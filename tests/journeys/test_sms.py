@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.journeys.conftest import open_desk
-from tests.simulators.kannel import HERE, MISSING, PERSON, Kannel
+from tests.simulators.kannel import PERSON, Kannel
 from tests.simulators.sms import SmsCentre
 
 
@@ -44,7 +44,6 @@ async def test_danger_beside_an_opt_out_rings_and_a_counsellor_answers(
 
 
 @pytest.mark.kannel
-@pytest.mark.skipif(not HERE, reason=MISSING)
 async def test_a_question_by_sms_through_kannel_is_answered_with_its_source(
     tmp_path: Path, stack: AsyncExitStack
 ) -> None:

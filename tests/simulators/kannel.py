@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 from contextlib import AsyncExitStack
@@ -12,11 +13,9 @@ from urllib.parse import unquote_to_bytes
 
 from tests.service import free_port
 
-FAKESMSC = Path("/usr/lib/kannel/test/fakesmsc")
+FAKESMSC = Path("/usr/lib/kannel/test/fakesmsc")  # Debian: kannel-extras
 CONFIG = Path(__file__).parents[2] / "deploy" / "kannel" / "kannel.conf"
 PERSON = "19900000001"
-HERE = bool(shutil.which("bearerbox") and shutil.which("smsbox") and FAKESMSC.exists())
-MISSING = "Kannel is missing: apt install kannel kannel-extras"
 
 
 class Kannel:
@@ -62,7 +61,7 @@ class Kannel:
         for program, port in (("bearerbox", "centre"), ("smsbox", "sendsms_port")):
             with (self.folder / f"{program}.out").open("wb") as log:
                 process = await asyncio.create_subprocess_exec(
-                    program, "-v", "4", "kannel.conf", cwd=self.folder, stdout=log, stderr=log
+                    _found(program), "-v", "4", "kannel.conf", cwd=self.folder, stdout=log, stderr=log
                 )
             self._stack.push_async_callback(ended, process)
             await _listening(self._ports[port])
@@ -86,6 +85,12 @@ class Kannel:
             found = re.search(rb"Got message \d+: <12355 (\d+) (?:udh \S+ )?(\S+) (.*)>", line)
             if found:
                 self.got.append(_readable(found[2].decode(), found[3]))
+
+
+def _found(program: str) -> str:
+    path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin")
+    assert path is not None
+    return path
 
 
 def _readable(kind: str, raw: bytes) -> str:
