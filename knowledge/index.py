@@ -6,8 +6,9 @@ one `bincount` over the postings of the question's terms, which is what keeps 50
 
 from __future__ import annotations
 
-import math
+from array import array
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,54 +21,68 @@ _K1, _B = 1.2, 0.5
 class Index:
     """Documents as weighted terms -> overlap of a question with each document.
 
-    `mass[d]` is the weight of all terms of document d, in the same unit as `overlap`.
+    `mass[d]` is the weight of all terms of document d, in the same unit as `overlap`. With `bm25`, a document's weights
+    are counts, and what a term adds is saturated by its count and the document's length; without, it counts whole.
     """
 
     def __init__(self, documents: Sequence[Mapping[str, float]], *, bm25: bool = False) -> None:
         self.size = len(documents)
-        holders: dict[str, list[int]] = {}
+        self._rows: dict[str, int] = {}
+        rows, numbers, counts = array("i"), array("i"), array("f")
         for number, terms in enumerate(documents):
-            for term in terms:
-                holders.setdefault(term, []).append(number)
-        self._numbers = {term: np.asarray(found, dtype=np.int32) for term, found in holders.items()}
-        self._idf = {term: _idf(self.size, len(found)) for term, found in holders.items()}
-        self._unknown_idf = _idf(self.size, 0)
-        self.mass = np.asarray([self.weight(terms) for terms in documents], dtype=np.float32)
-        self._gain = {t: self._bm25_gain(t, documents) for t in holders} if bm25 else {}
+            for term, count in terms.items():
+                rows.append(self._rows.setdefault(term, len(self._rows)))
+                numbers.append(number)
+                counts.append(count)
+        row_of = np.frombuffer(rows, dtype=np.int32) if rows else np.zeros(0, dtype=np.int32)
+        # Postings in one piece, term after term: small in memory, and one slice a term.
+        by_term = np.argsort(row_of, kind="stable")
+        holders = np.bincount(row_of, minlength=len(self._rows))
+        self._ends = np.concatenate([[0], np.cumsum(holders)])
+        self._numbers = np.frombuffer(numbers, dtype=np.int32)[by_term] if rows else row_of
+        count_of = np.frombuffer(counts, dtype=np.float32)[by_term] if rows else np.zeros(0, np.float32)
+        self._idf: Floats = _idf(self.size, holders)
+        self._unknown_idf = float(_idf(self.size, np.zeros(1))[0])
+        weight = count_of * np.repeat(self._idf, holders)
+        self.mass = np.bincount(self._numbers, weight, minlength=self.size).astype(np.float32)
+        self._gain: Floats | None = self._saturated(count_of) if bm25 else None
 
     def weight(self, terms: Mapping[str, float]) -> float:
         """How much a text could match: the sum of its terms' weight and rarity; a term nobody uses is the rarest."""
-        return sum(weight * self._idf.get(term, self._unknown_idf) for term, weight in terms.items())
+        return sum(
+            weight * (self._unknown_idf if (row := self._rows.get(term)) is None else float(self._idf[row]))
+            for term, weight in terms.items()
+        )
 
     def knows(self, terms: Mapping[str, float]) -> bool:
         """Whether any document holds any of the terms."""
-        return any(term in self._numbers for term in terms)
+        return any(term in self._rows for term in terms)
 
     def overlap(self, terms: Mapping[str, float]) -> Floats:
         """For each document, the weight of the question's terms that it holds. Shape (size,)."""
         numbers, gains = [], []
         for term, weight in terms.items():
-            found = self._numbers.get(term)
-            if found is None:
+            row = self._rows.get(term)
+            if row is None:
                 continue
-            numbers.append(found)
-            score = np.float32(weight * self._idf[term])
+            held = slice(int(self._ends[row]), int(self._ends[row + 1]))
+            numbers.append(self._numbers[held])
+            score = np.float32(weight * float(self._idf[row]))
             gains.append(
-                score * self._gain[term] if self._gain else np.full(len(found), score, dtype=np.float32)
+                np.full(held.stop - held.start, score) if self._gain is None else score * self._gain[held]
             )
         if not numbers:
             return np.zeros(self.size, dtype=np.float32)
         total = np.bincount(np.concatenate(numbers), np.concatenate(gains), minlength=self.size)
         return total.astype(np.float32)
 
-    def _bm25_gain(self, term: str, documents: Sequence[Mapping[str, float]]) -> Floats:
-        """BM25's saturation by term frequency and length, per document that holds the term; at most 1."""
-        numbers = self._numbers[term]
-        counts = np.asarray([documents[n][term] for n in numbers], dtype=np.float32)
-        length = self.mass[numbers] / max(float(self.mass.mean()), 1e-6)
+    def _saturated(self, counts: Floats) -> Floats:
+        """BM25's saturation of each posting by term count and document length; at most 1."""
+        length = self.mass[self._numbers] / max(float(self.mass.mean()), 1e-6)
         gain: Floats = (counts / (counts + _K1 * (1 - _B + _B * length))).astype(np.float32)
         return gain
 
 
-def _idf(documents: int, holders: int) -> float:
-    return math.log(1 + (documents - holders + 0.5) / (holders + 0.5))
+def _idf(documents: int, holders: NDArray[Any]) -> Floats:
+    idf: Floats = np.log(1 + (documents - holders + 0.5) / (holders + 0.5)).astype(np.float32)
+    return idf

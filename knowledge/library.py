@@ -23,6 +23,7 @@ from knowledge.answer import NOTHING, Answer, Candidate
 from knowledge.entries import DATA, Entry, EntryError, load_entries, read_yaml
 from knowledge.index import Floats, Index
 from knowledge.terms import Terms
+from nlu.normalise import normalise
 
 SEARCH = DATA / "search"
 """What the search knows beside the entries: concepts, declined questions, fitted numbers."""
@@ -144,6 +145,7 @@ class Library:
         if not wordings:
             raise EntryError("no entries to answer from")
         flat = [wording for group in wordings for wording in group]
+        flat = [normalise(wording).text for wording in flat]
         terms = [self._terms.of(wording) for wording in flat]
         self._starts = np.cumsum([0, *(len(group) for group in wordings[:-1])])
         names = [entry.id.partition(".")[0] for entry in self.entries]
@@ -209,7 +211,7 @@ class Library:
 
     def features(self, question: str, *, last_entry: str = "") -> Floats:
         """What tells how near each entry is, then each declined kind: (n, features); (0, 0) for a question without words."""
-        question = question[:LONGEST_QUESTION]
+        question = normalise(question[:LONGEST_QUESTION]).text
         terms = self._terms.of(question)
         if not self._by_wording.knows(terms):
             return np.zeros((0, 0), dtype=np.float32)

@@ -31,6 +31,7 @@ FOLDS = 5
 KEPT = 25  # candidates of a question that the fit looks at
 OFFERED = 0.1  # of the questions that nothing answers, so many may be offered titles
 COST_OF_WRONG = 2.0  # a wrong answer weighs like so many right ones
+DECLINED = 0.95  # of the questions that nothing answers, at least so many must be declined
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,8 @@ def set_thresholds(library: Library, scorer: Scorer, asked: Sequence[Asked]) -> 
         right = sum(first.entry_id in entries for entries, first in said)
         wrong = sum(bool(entries) and first.entry_id not in entries for entries, first in said)
         not_declined = sum(not entries for entries, _ in said)
-        return right / known - COST_OF_WRONG * wrong / known - not_declined / unknown
+        enough_declined = not_declined <= (1 - DECLINED) * unknown
+        return (right - COST_OF_WRONG * wrong) / known if enough_declined else -COST_OF_WRONG
 
     answer_at = max((round(float(at), 2) for at in np.arange(0.05, 0.95, 0.01)), key=worth)
     ahead = sorted(library.over_declined(one.question) for one in asked if not one.entries)

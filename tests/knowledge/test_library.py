@@ -59,7 +59,7 @@ def test_a_wording_left_out_still_finds_its_entry() -> None:
         "",
         "   ",
         "？？？",
-        "😭😭",
+        "👍👍",
         "\x00\ud800",
         "明天会下雨吗",
         "帮我写作文",
@@ -73,6 +73,10 @@ def test_a_wording_left_out_still_finds_its_entry() -> None:
 )
 def test_what_is_not_ours_is_declined(library: Library, question: str) -> None:
     assert library.answer(question).outcome == "nothing"
+
+
+def test_a_crying_face_alone_is_never_answered_with_an_entry(library: Library) -> None:
+    assert library.answer("😭😭").outcome != "answer"
 
 
 def test_sms_gets_the_short_form_and_chat_the_steps(library: Library) -> None:
