@@ -29,6 +29,7 @@ Array = NDArray[np.float64]
 
 FOLDS = 5
 KEPT = 25  # candidates of a question that the fit looks at
+CAUTION = 0.05  # added to the threshold found: strangers ask less kindly than we do
 OFFERED = 0.1  # of the questions that nothing answers, so many may be offered titles
 COST_OF_WRONG = 2.0  # a wrong answer weighs like so many right ones
 DECLINED = 0.95  # of the questions that nothing answers, at least so many must be declined
@@ -236,7 +237,11 @@ def set_thresholds(library: Library, scorer: Scorer, asked: Sequence[Asked]) -> 
 
     answer_at = max((round(float(at), 2) for at in np.arange(0.05, 0.95, 0.01)), key=worth)
     ahead = sorted(library.over_declined(one.question) for one in asked if not one.entries)
-    return replace(scorer, answer_at=answer_at, choose_at=round(ahead[int(len(ahead) * (1 - OFFERED))], 2))
+    return replace(
+        scorer,
+        answer_at=round(answer_at + CAUTION, 2),
+        choose_at=round(ahead[int(len(ahead) * (1 - OFFERED))], 2),
+    )
 
 
 def _first(library: Library, question: str) -> Candidate:
