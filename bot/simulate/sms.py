@@ -187,7 +187,7 @@ class SmsCentre:
 
         async def report() -> None:
             await asyncio.sleep(0.02)
-            await self.push("/receipts", fields)
+            await self.push("/receipts", fields, tries=8)
 
         task = asyncio.create_task(report())
         self._reporting.add(task)

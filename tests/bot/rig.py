@@ -82,7 +82,7 @@ class Rig:
         async with self.shell.storage.read() as session:
             return list(await session.scalars(select(table).order_by(table.id)))
 
-    async def until(self, condition: Callable[[], Any], *, within: float = 5) -> None:
+    async def until(self, condition: Callable[[], Any], *, within: float = 10) -> None:
         """Wait for something to become true; fails the test when it does not."""
         async with asyncio.timeout(within):
             while not condition():
@@ -91,7 +91,7 @@ class Rig:
     async def delivery_states(self) -> list[str]:
         return [d.state for d in await self.rows(Delivery)]
 
-    async def settled(self, *states: str, within: float = 5) -> None:
+    async def settled(self, *states: str, within: float = 10) -> None:
         """Wait until the deliveries are in exactly these states, in order."""
         async with asyncio.timeout(within):
             while await self.delivery_states() != list(states):

@@ -169,15 +169,15 @@ async def test_what_the_provider_refuses(
 async def test_after_a_timeout_a_humans_words_go_again_and_the_provider_knows_the_id(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sms_channel, "_TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+    monkeypatch.setattr(sms_channel, "_TIMEOUT", aiohttp.ClientTimeout(total=1))
     rig, centre = await start()
     telephone = centre.telephone()
-    centre.faults.append(Fault(seconds=0.6, served=True))
+    centre.faults.append(Fault(seconds=1.5, served=True))
     await telephone.says("你好")
     await rig.settled("unknown")
-    centre.faults.append(Fault(seconds=0.6, served=True))
+    centre.faults.append(Fault(seconds=1.5, served=True))
     await rig.say("我在")
-    await rig.settled("unknown", "delivered", within=8)
+    await rig.settled("unknown", "delivered", within=15)
     assert telephone.texts == ["【倾听】收到：你好", "【倾听】我在"]
 
 

@@ -467,16 +467,16 @@ async def test_after_a_timeout_the_bots_words_are_unknown_and_a_humans_are_said_
 
     from bot.channels.wechat import api
 
-    monkeypatch.setattr(api, "_TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+    monkeypatch.setattr(api, "_TIMEOUT", aiohttp.ClientTimeout(total=1))
     rig, platform = await start()
     person = platform.person()
     await person.says("你好")
-    platform.faults.append(Fault(seconds=0.6, served=True, status=500))
+    platform.faults.append(Fault(seconds=1.5, served=True, status=500))
     await rig.say("机器人的话", lane=outbox.BOT)
     await rig.settled("sent", "unknown")
-    platform.faults.append(Fault(seconds=0.6, served=True, status=500))
+    platform.faults.append(Fault(seconds=1.5, served=True, status=500))
     await rig.say("人的话")
-    await rig.settled("sent", "unknown", "sent", within=8)
+    await rig.settled("sent", "unknown", "sent", within=15)
     assert person.texts("custom") == ["机器人的话", "人的话", "人的话"]
 
 
