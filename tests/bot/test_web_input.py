@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from bot import logs
 from bot.channels import StorageUnavailable
@@ -163,7 +164,16 @@ async def test_when_the_database_is_away_it_says_so_and_that_nothing_was_kept(
     async def away(*_: Any, **__: Any) -> None:
         raise StorageUnavailable("OperationalError")
 
-    monkeypatch.setattr(bench.shell.storage._writer, "write", away)
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.shell.storage._writer, "write", away)
+        got, said, raw = await send(owner, talk, json.dumps({"text": WORDS, "client_id": "1"}).encode())
+        assert (got, said["error"]) == (503, "storage")
+        assert WORDS not in raw
+
+    def locked() -> Any:
+        raise OperationalError("SELECT 1", {"text": WORDS}, Exception("database is locked"))
+
+    monkeypatch.setattr(bench.shell.storage.engines, "read", locked)
     got, said, raw = await send(owner, talk, json.dumps({"text": WORDS, "client_id": "1"}).encode())
     assert (got, said["error"]) == (503, "storage")
     assert WORDS not in raw

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.storage import Storage
@@ -59,6 +59,24 @@ async def test_a_rescue_tells_who_was_told_and_waits_for_a_second_person(bench: 
     assert approved["approved_by"]["name"] == "王督导"
     closed = await zhang.post(f"/rescues/{rescue['id']}/close", {"result": "民警已找到，平安"})
     assert (closed["state"], closed["result"]) == ("closed", "民警已找到，平安")
+
+
+async def test_another_desks_alerts_and_rescues_are_not_there(bench: Workbench) -> None:
+    talk = await bench.contact("我在桥上", risk="critical")
+    zhang, wang = await bench.at_work("zhang"), await bench.at_work("wang", "supervisor")
+    rescue = await zhang.post(f"/conversations/{talk}/rescues", {"legal_basis": "个人信息保护法第十三条"})
+    mark = await zhang.post(f"/conversations/{talk}/nuisance", {"reason": "试验"})
+    (alert,) = await zhang.get("/alerts")
+
+    async def move(session: AsyncSession) -> None:
+        for table in (Conversation, Alert, Person):
+            await session.execute(update(table).values(desk="330100"))
+
+    await bench.write(move)
+    assert await zhang.get("/alerts") == []
+    await zhang.post(f"/alerts/{alert['id']}/acknowledge", status=404)
+    await wang.post(f"/rescues/{rescue['id']}/approve", status=404)
+    await wang.post(f"/nuisance/{mark['id']}/confirm", {"days": 1}, 404)
 
 
 async def test_a_guardian_who_may_harm_is_not_told_without_a_second_yes(bench: Workbench) -> None:

@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot.channels import StorageUnavailable
 from bot.events import News, What
 from bot.shell import SHELL, Shell
+from bot.storage.engine import is_unavailable
 from bot.web.api.fields import Nothing, read_id
 from bot.web.problems import Refused, forbidden, from_room, from_validation, not_found
 from bot.web.security import peer, same_origin
@@ -298,6 +299,9 @@ def _depth(data: Any) -> int:
     return deepest
 
 
+_AWAY = Refused(503, "storage", "数据库暂时不可用，这次操作没有保存。请稍后重试；情况紧急请直接打电话。")
+
+
 @web.middleware
 async def refusals(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -307,10 +311,6 @@ async def refusals(
         response = await handler(request)
     except Refused as refused:
         response = _told(refused)
-    except StorageUnavailable:
-        response = _told(
-            Refused(503, "storage", "数据库暂时不可用，这次操作没有保存。请稍后重试；情况紧急请直接打电话。")
-        )
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -318,7 +318,9 @@ async def refusals(
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
     except Exception as error:
-        refused_by_room = from_room(error)
+        refused_by_room = (
+            _AWAY if isinstance(error, StorageUnavailable) or is_unavailable(error) else from_room(error)
+        )
         if refused_by_room is None:
             log.error("api.failed", error=type(error).__name__, at=_where(error), method=request.method)
             refused_by_room = Refused(
@@ -352,11 +354,14 @@ def _plain(error: web.HTTPException) -> Refused:
 
 
 def _where(error: BaseException) -> str:
-    """File and line where it was raised: enough to find the fault, without values."""
-    step = error.__traceback__
-    while step is not None and step.tb_next is not None:
+    """File and line of ours from which it came: enough to find the fault, without values."""
+    place, step = "", error.__traceback__
+    while step is not None:
+        file = step.tb_frame.f_code.co_filename
+        if "site-packages" not in file:
+            place = f"{file.rpartition('/')[2]}:{step.tb_lineno}"
         step = step.tb_next
-    return f"{step.tb_frame.f_code.co_filename.rpartition('/')[2]}:{step.tb_lineno}" if step else ""
+    return place
 
 
 def new_limiter() -> FixedWindowRateLimiter:

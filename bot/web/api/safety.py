@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import outbox
@@ -19,9 +19,9 @@ from bot.web.api.conversations import POLICY, found, key_of, shown
 from bot.web.api.fields import Asked, Code, Flag, MomentIn, Nothing, Number, OptionalText, Text
 from bot.web.api.operations import Call, get, post
 from bot.web.api.templates import in_force
-from bot.web.problems import Refused, invalid
+from bot.web.problems import Refused, invalid, not_found
 from escalation import alerts, conversations, desk, nuisance, rescue, safe_contact
-from escalation.tables import Alert, Conversation, Nuisance, Rescue
+from escalation.tables import Alert, Conversation, Nuisance, Person, Rescue
 
 
 class Decision(Asked):
@@ -67,6 +67,22 @@ class RescueResult(Asked):
     result: Text
 
 
+async def _must_be_ours(call: Call, desk_of: Select[str]) -> None:
+    """Another desk's rows are not there. Raises Refused (404)."""
+    async with call.shell.storage.read() as session:
+        if await session.scalar(desk_of) != call.me.desk:
+            raise not_found()
+
+
+def _desk_of_rescue(rescue_id: int) -> Select[str]:
+    of = Rescue.conversation_id == Conversation.id
+    return select(Conversation.desk).join(Rescue, of).where(Rescue.id == rescue_id)
+
+
+def _desk_of_mark(mark_id: int) -> Select[str]:
+    return select(Person.desk).join(Nuisance, Nuisance.person_id == Person.id).where(Nuisance.id == mark_id)
+
+
 # --- alerts ---------------------------------------------------------------------------------------------------------
 
 
@@ -95,6 +111,7 @@ async def alert_list(call: Call, asked: Nothing) -> list[shapes.AlertShown]:
 async def acknowledge(call: Call, asked: Nothing) -> shapes.AlertShown:
     """Pauses the ladder for 2 or 5 minutes; only words to the person or a decision end it."""
     alert_id, me_id, now, policy = call.id(), call.me.id, call.now, call.request.config_dict[POLICY]
+    await _must_be_ours(call, select(Alert.desk).where(Alert.id == alert_id))
 
     async def work(session: AsyncSession) -> Alert:
         return await alerts.acknowledge(session, alert_id, me_id, now, policy)
@@ -115,6 +132,7 @@ async def decide(call: Call, asked: Decision) -> shapes.AlertShown:
     if asked.decision not in alerts.DECISIONS:
         raise invalid("decision", "没有这个决定代码")
     alert_id, me_id, now, vault = call.id(), call.me.id, call.now, call.shell.vault
+    await _must_be_ours(call, select(Alert.desk).where(Alert.id == alert_id))
 
     async def work(session: AsyncSession) -> Alert:
         return await alerts.decide(
@@ -223,6 +241,7 @@ async def propose_nuisance(call: Call, asked: NuisanceProposal) -> shapes.Nuisan
 )
 async def confirm_nuisance(call: Call, asked: NuisanceYes) -> shapes.NuisanceShown:
     mark_id, me_id, now = call.id(), call.me.id, call.now
+    await _must_be_ours(call, _desk_of_mark(mark_id))
 
     async def work(session: AsyncSession) -> Nuisance:
         return await nuisance.confirm(session, mark_id, staff_id=me_id, days=asked.days, now=now)
@@ -239,6 +258,7 @@ async def confirm_nuisance(call: Call, asked: NuisanceYes) -> shapes.NuisanceSho
 )
 async def end_nuisance(call: Call, asked: Nothing) -> shapes.NuisanceShown:
     mark_id, me_id, now = call.id(), call.me.id, call.now
+    await _must_be_ours(call, _desk_of_mark(mark_id))
 
     async def work(session: AsyncSession) -> Nuisance:
         return await nuisance.end(session, mark_id, staff_id=me_id, now=now)
@@ -293,6 +313,7 @@ async def open_rescue(call: Call, asked: NewRescue) -> shapes.RescueShown:
 )
 async def rescue_told(call: Call, asked: Told) -> shapes.RescueShown:
     rescue_id, me_id, now, vault = call.id(), call.me.id, call.now, call.shell.vault
+    await _must_be_ours(call, _desk_of_rescue(rescue_id))
 
     async def work(session: AsyncSession) -> None:
         await rescue.told(
@@ -319,6 +340,7 @@ async def rescue_told(call: Call, asked: Told) -> shapes.RescueShown:
 )
 async def approve_rescue(call: Call, asked: Nothing) -> shapes.RescueShown:
     rescue_id, me_id, now = call.id(), call.me.id, call.now
+    await _must_be_ours(call, _desk_of_rescue(rescue_id))
 
     async def work(session: AsyncSession) -> None:
         await rescue.approve(session, rescue_id, staff_id=me_id, now=now)
@@ -337,6 +359,7 @@ async def approve_rescue(call: Call, asked: Nothing) -> shapes.RescueShown:
 )
 async def rescue_not_awaited(call: Call, asked: Reason) -> shapes.RescueShown:
     rescue_id, me_id, now, vault = call.id(), call.me.id, call.now, call.shell.vault
+    await _must_be_ours(call, _desk_of_rescue(rescue_id))
 
     async def work(session: AsyncSession) -> None:
         await rescue.not_awaited(session, vault, rescue_id, staff_id=me_id, reason=asked.reason, now=now)
@@ -355,6 +378,7 @@ async def rescue_not_awaited(call: Call, asked: Reason) -> shapes.RescueShown:
 )
 async def close_rescue(call: Call, asked: RescueResult) -> shapes.RescueShown:
     rescue_id, me_id, now, vault = call.id(), call.me.id, call.now, call.shell.vault
+    await _must_be_ours(call, _desk_of_rescue(rescue_id))
 
     async def work(session: AsyncSession) -> None:
         await rescue.close(session, vault, rescue_id, staff_id=me_id, result=asked.result, now=now)
