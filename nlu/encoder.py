@@ -53,7 +53,7 @@ class Encoder:
         """The encoder whose weights lie at `path` (default: the packaged ones). Raises EncoderError."""
         path = path or WEIGHTS
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 found = int(stored["format"])
                 if found != FORMAT:
                     raise EncoderError(

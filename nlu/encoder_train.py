@@ -8,7 +8,9 @@ kept in the weights but numbers. The teacher is multilingual-e5-small (MIT) from
 one core (set OMP_NUM_THREADS=1); training needs torch. Neither is needed at run time.
 
 The student learns the teacher's vectors, centred and turned to their main axes (PCA), and the teacher's similarities
-between the texts of a batch; a twentieth of the texts is kept aside for the report.
+between the texts of a batch; a twentieth of the texts is kept aside for the report. The weights in the repository were made from
+64,000 texts (help-seekers' utterances, everyday SMS, the corpus); on 3,209 texts kept aside: correlation with the teacher's
+centred cosine 0.837 (with the plain cosine 0.605), the teacher's nearest text among the student's nearest ten for 64 %.
 """
 
 from __future__ import annotations
