@@ -23,6 +23,8 @@ from knowledge.answer import NOTHING, Answer, Candidate
 from knowledge.entries import DATA, Entry, EntryError, load_entries, read_yaml
 from knowledge.index import Floats, Index
 from knowledge.terms import Terms
+from nlu.encoder import WEIGHTS
+from nlu.encoder import Encoder as NluEncoder
 from nlu.normalise import normalise
 
 SEARCH = DATA / "search"
@@ -157,8 +159,14 @@ class Library:
 
     @classmethod
     def load(cls, path: Path | None = None, *, encoder: Encoder | None = None) -> Library:
-        """The entries of a folder (the shipped ones by default). Raises `EntryError` with file, entry and field."""
+        """The entries of a folder (the shipped ones by default). Raises `EntryError` with file, entry and field.
+
+        `encoder` is the engine's, shared; without one the packaged one is read, and where its weights are not
+        installed the search is lexical only.
+        """
         folder = path or DATA
+        if encoder is None and WEIGHTS.exists():
+            encoder = NluEncoder.load()
         return cls(
             load_entries(folder),
             scorer=Scorer.load(SEARCH / "scorer.json", "hybrid" if encoder else "lexical"),

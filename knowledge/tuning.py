@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from knowledge.answer import Candidate
 from knowledge.entries import Entry, load_entries
 from knowledge.library import SEARCH, Encoder, Library, Scorer, leads, read_groups
+from nlu.encoder import Encoder as NluEncoder
 
 Array = NDArray[np.float64]
 
@@ -274,6 +275,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _ways() -> Iterator[tuple[str, Encoder | None]]:
     yield "lexical", None
+    yield "hybrid", NluEncoder.load()
 
 
 if __name__ == "__main__":
