@@ -85,28 +85,35 @@ class Webhook:
             stored = await self._shell.inbox.receive(message)
             if stored.new:
                 await self._note(message, stored, opened, now)
-            replies = await self._replies(stored, opened, arrived=arrived)
+            replies = await self._replies(message, stored, opened, arrived=arrived)
         except StorageUnavailable:
             return web.Response(status=503, text="try again")
         if replies is None:  # not ready, and not the last delivery: let WeChat try again
             await asyncio.sleep(max(0.0, arrived + _CUT - clock()))
             return web.Response(status=503, text="try again")
-        packed = pack(replies, cut=None if self._account.verified else await self._cut_line())
+        packed = pack(replies)
+        if replies and not packed.text and not self._account.verified:
+            packed = pack(replies, cut=await self._cut_line())
         return await self._answer(request, opened, packed, in_time=lambda: clock() < arrived + _TOO_LATE)
 
     # --- what there is to say -----------------------------------------------------------------------------------------
 
     async def _replies(
-        self, stored: Stored, opened: Opened, *, arrived: float
+        self, message: InboundMessage, stored: Stored, opened: Opened, *, arrived: float
     ) -> Sequence[OutboundMessage] | None:
         """What this delivery carries; None when it should stay unanswered."""
+        self._deliveries.add(stored.message_id)
         if not stored.new and (said := await self._shell.outbox.said(stored.message_id)):
             return said
         if not self._account.verified:
             return await self._only_voice(stored, opened, arrived)
+        if message.kind == "event" and "command" not in message.meta:
+            return ()  # nothing will be said to it
         replies = await self._claim(stored, arrived + PASSIVE_SECONDS)
-        # Another delivery of the same message may have taken them while this one waited.
-        return replies or await self._shell.outbox.said(stored.message_id)
+        if not replies and self._deliveries.count(stored.message_id) > 1:
+            # Another delivery of the same message may have taken them while this one waited.
+            return await self._shell.outbox.said(stored.message_id)
+        return replies
 
     async def _only_voice(
         self, stored: Stored, opened: Opened, arrived: float
@@ -133,9 +140,10 @@ class Webhook:
         """Whether WeChat will not deliver this again: by our count; by WeChat's clock, should an earlier delivery have
         failed before it was stored; by ours, should the process that counted be gone. Wrongly third only means
         answering early."""
-        count = self._deliveries.add(stored.message_id)
         sent = created_at(opened.fields)
-        if count >= 3 or (sent is not None and opened.signed_at - sent >= _THIRD_AFTER):
+        if self._deliveries.count(stored.message_id) >= 3 or (
+            sent is not None and opened.signed_at - sent >= _THIRD_AFTER
+        ):
             return True
         if stored.new:
             return False
@@ -288,11 +296,13 @@ class _Counted:
     def __init__(self) -> None:
         self._counts: OrderedDict[int, int] = OrderedDict()
 
-    def add(self, message_id: int) -> int:
-        self._counts[message_id] = count = self._counts.get(message_id, 0) + 1
+    def add(self, message_id: int) -> None:
+        self._counts[message_id] = self._counts.get(message_id, 0) + 1
         if len(self._counts) > 10_000:
             self._counts.popitem(last=False)
-        return count
+
+    def count(self, message_id: int) -> int:
+        return self._counts.get(message_id, 0)
 
 
 async def _body(request: web.Request) -> bytes:
