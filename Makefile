@@ -94,3 +94,8 @@ locks:
 
 clean:
 	rm -rf $(VENV) $(STATIC) $(CONSOLE)/node_modules $(WIDGET)/node_modules build .mypy_cache .ruff_cache .pytest_cache
+
+# Long ones, run by hand: fifty deaths.
+.PHONY: soak
+soak: setup-dev
+	QINGTING_KILL_RUNS=50 $(BIN)/pytest tests/faults/test_kill.py -q

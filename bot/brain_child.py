@@ -10,6 +10,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy loads: one message at a time needs one core
 
+import contextlib
 import dataclasses
 import gc
 import resource
@@ -35,7 +36,8 @@ def main() -> None:
         engine.understand("你好")
         library.answer("你好")
     except Exception as error:
-        _send(sink, {"error": f"{type(error).__name__}: {error}"})
+        with contextlib.suppress(BrokenPipeError):  # the parent may have gone already
+            _send(sink, {"error": f"{type(error).__name__}: {error}"})
         raise SystemExit(1) from None
     gc.collect()
     gc.freeze()
