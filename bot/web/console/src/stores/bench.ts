@@ -245,13 +245,13 @@ export const useBench = defineStore('bench', () => {
     live.typing(openId.value)
   }
 
+  async function loadCanned(): Promise<void> {
+    if (session.may('reply')) canned.value = await calls.cannedReplies().catch(() => [])
+  }
+
   async function start(): Promise<void> {
     live.open()
-    await Promise.all([
-      loadLists(),
-      alarms.load(),
-      calls.cannedReplies().then((found) => (canned.value = found)).catch(() => {}),
-    ])
+    await Promise.all([loadLists(), alarms.load(), loadCanned()])
   }
 
   async function loadColleagues(): Promise<void> {
