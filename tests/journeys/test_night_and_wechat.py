@@ -129,7 +129,7 @@ async def test_the_owners_browser_closes_in_mid_conversation_and_the_person_is_n
 
     (waiting,) = await until(back, within=30)
     assert waiting["state"] == "queued"
-    await expect(log).to_contain_text("好像断线了", timeout=10_000)
+    await expect(log).to_contain_text("正在请别的咨询员来接着聊", timeout=10_000)
 
     async def rings() -> Any:
         return [a for a in await second.get("/alerts") if a["state"] == "ringing"]
@@ -164,7 +164,7 @@ async def test_an_encrypted_wechat_message_delivered_three_times_has_one_effect(
     person = wechat.person()
     fields = {
         "ToUserName": wechat.account_name, "FromUserName": person.openid, "CreateTime": str(int(wechat.clock())),
-        "MsgType": "text", "Content": "我不想活了，药已经准备好了", "MsgId": str(wechat.next_id()),
+        "MsgType": "text", "Content": "我在天台，不想活了", "MsgId": str(wechat.next_id()),
     }  # fmt: skip
     bodies = [await wechat.deliver(fields) for _ in range(3)]
     assert {b.status for b in bodies} == {200}
@@ -219,7 +219,7 @@ async def test_danger_by_sms_is_answered_and_reaches_the_queue_even_with_an_opt_
     centre.webhook = f"{desk.base}/sms/default"
     duty = await desk.hire("duty", rung=0)
     telephone = centre.telephone()
-    assert (await telephone.says("TD 别发了，我不想活了，在楼顶"))[-1] == 200
+    assert (await telephone.says("TD 别发了。我在天台，不想活了"))[-1] == 200
 
     async def answered() -> bool:
         return any("120" in t.fields["text"] for t in centre.taken)
