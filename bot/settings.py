@@ -1,7 +1,7 @@
 """config.yml and the environment, checked: an unknown key or a wrong value stops the start with its place named.
 
-Order: defaults here < config.yml < environment (QINGTING_<SECTION>__<KEY>). Secrets are best given by environment or by a
-`*_file` key naming a file; they are never printed.
+Order: defaults here < config.yml < environment (QINGTING_<SECTION>__<KEY>; for the entries of a list QINGTING_WECHAT__0__TOKEN).
+Secrets are best given by environment; they are never printed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 class ConfigProblem(Exception):
     """config.yml cannot be used. The text says which key and what to do."""
+
+
+def _entries(value: Any) -> Any:
+    """A list whose entries came under their numbers, some keys from the file and some from the environment."""
+    if isinstance(value, dict) and all(str(key).isdecimal() for key in value):
+        return [value[key] for key in sorted(value, key=int)]
+    return value
 
 
 class Section(BaseModel):
@@ -135,6 +142,8 @@ class EscalationSection(Section):
     webhooks: list[WebhookTarget] = Field(default_factory=list)
     fallback_telephone: FallbackTelephone = FallbackTelephone()
 
+    _numbered = field_validator("webhooks", mode="before")(_entries)
+
 
 class WebchatSection(Section):
     enabled: bool = True
@@ -201,6 +210,8 @@ class Settings(BaseSettings):
     retention: Retention = Retention()
     log_json: bool = False
 
+    _numbered = field_validator("wechat", "sms", mode="before")(_entries)
+
     @field_validator("wechat", "sms")
     @classmethod
     def _accounts_differ(cls, accounts: list[Any]) -> list[Any]:
@@ -236,12 +247,21 @@ def load(path: Path | None = None) -> Settings:
     if not isinstance(raw, dict):
         raise ConfigProblem(f"{chosen}: the top level must be sections such as desk:, server:, storage:")
     try:
-        return Settings(**raw)
+        return Settings(**_numbered(raw))
     except ValidationError as error:
         lines = [
             f"  {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors(include_input=False)
         ]
         raise ConfigProblem(f"{chosen}: please correct\n" + "\n".join(lines)) from None
+
+
+def _numbered(raw: Any) -> Any:
+    """`raw` with lists of sections as {"0": …, "1": …}: in that form the environment's keys join the file's (`_entries` undoes it)."""
+    if isinstance(raw, dict):
+        return {key: _numbered(value) for key, value in raw.items()}
+    if isinstance(raw, list) and raw and all(isinstance(value, dict) for value in raw):
+        return {str(number): _numbered(value) for number, value in enumerate(raw)}
+    return raw
 
 
 def check_private(path: Path) -> None:

@@ -1,0 +1,58 @@
+"""What an operator writes in config.yml and the environment is taken, or refused with its place named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot import settings
+from bot.settings import ConfigProblem
+
+CONFIG = """
+wechat:
+  - {account: main, app_id: wx1, token: from-file}
+  - {account: second, app_id: wx2, token: other}
+escalation:
+  webhooks:
+    - {name: group, kind: wecom, url: "https://robot.example/from-file", rungs: [0]}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+def test_secrets_of_an_account_come_from_the_environment_and_the_rest_from_the_file(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QINGTING_WECHAT__0__TOKEN", "from-environment")
+    monkeypatch.setenv("QINGTING_ESCALATION__WEBHOOKS__0__SECRET", "sign")
+    found = settings.load(config)
+    assert [a.account for a in found.wechat] == ["main", "second"]
+    assert found.wechat[0].token.get_secret_value() == "from-environment"
+    assert found.wechat[1].token.get_secret_value() == "other"
+    (robot,) = found.escalation.webhooks
+    assert robot.secret is not None
+    assert robot.secret.get_secret_value() == "sign"
+    assert (robot.name, robot.rungs) == ("group", [0])
+
+
+def test_a_missing_key_of_an_account_is_named_with_its_number(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QINGTING_WECHAT__2__APP_ID", "wx3")
+    with pytest.raises(ConfigProblem, match=r"wechat\.2\.token: Field required"):
+        settings.load(config)
+
+
+def test_an_unknown_key_and_a_wrong_value_are_named_and_secrets_are_not_shown(config: Path) -> None:
+    config.write_text("server: {prot: 1}\nwechat: [{app_id: wx1, tokens: geheim}]\n", encoding="utf-8")
+    with pytest.raises(ConfigProblem) as refused:
+        settings.load(config)
+    assert "server.prot" in str(refused.value)
+    assert "wechat.0.tokens" in str(refused.value)
+    assert "geheim" not in str(refused.value)
