@@ -123,7 +123,8 @@ class Engine:
             end = start + len(window)
             inside = [hit for hit in own.hits if start <= hit.start < end]
             topics, point = self._lexicon.topics(window), meaning(self._encoder, window)
-            seen = self._model.risk_scores(features.vector(window, inside, topics, meaning=point))
+            concepts = self._lexicon.concepts(window)
+            seen = self._model.risk_scores(features.vector(window, inside, topics, concepts, meaning=point))
             if seen[_HIGH - 1] > at_least[_HIGH - 1]:
                 where = (start, end)
             at_least = np.maximum(at_least, seen)
@@ -209,7 +210,8 @@ def vector_of(lexicon: Lexicon, encoder: Encoder | None, own: Reading, older: Se
         text = text[: WHOLE * 2 // 3] + text[-WHOLE // 3 :]
     past = "\n".join(reading.normal.text for reading in older)
     older_hits = [hit for reading in older for hit in reading.hits]
-    return features.vector(text, own.hits, lexicon.topics(text), past, older_hits, meaning(encoder, text))
+    topics, concepts = lexicon.topics(text), lexicon.concepts(text)
+    return features.vector(text, own.hits, topics, concepts, past, older_hits, meaning(encoder, text))
 
 
 def meaning(encoder: Encoder | None, text: str) -> Floats:

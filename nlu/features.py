@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from .lexicon import Hit
 from .understanding import risk_rank
 
-VERSION = 3
+VERSION = 4
 BITS = 16
 SIZE = 1 << BITS
 _HISTORY_CHARS = 160  # the newest characters of the older messages that are still read
 _PHRASE_WEIGHT = 0.4
+_CONCEPT_WEIGHT = 0.75  # shared by all concepts and pairs of a text
 _SHORT = 40  # as many n-grams that say nothing are added, so that a few characters alone weigh little
+_FEW = 10
 _HISTORY_WEIGHT = 0.5
 
 Ints = NDArray[np.int64]
@@ -98,14 +100,19 @@ def vector(
     text: str,
     hits: Sequence[Hit],
     topics: frozenset[str],
+    concepts: frozenset[str],
     older: str = "",
     older_hits: Sequence[Hit] = (),
     meaning: Floats = NO_MEANING,
 ) -> Vector:
-    """Features of a normal form with its phrases and topic words, and of the older messages (joined, newest last)."""
+    """Features of a normal form with its phrases, topic words and concepts, and of the older messages (joined, newest last)."""
     grams = _grams(text, 4, np.uint64(0))
     index = [grams]
     value = [np.full(len(grams), 1.0 / np.sqrt(len(grams) + _SHORT), dtype=np.float32)]
+    if concepts:
+        index.append(np.array([_named(f"concept {name}") for name in sorted(concepts)], dtype=np.int64))
+        share = _CONCEPT_WEIGHT / np.sqrt(len(concepts) + _FEW)
+        value.append(np.full(len(concepts), share, dtype=np.float32))
     names = sorted(_phrase_names(hits))
     names += sorted(f"about {topic}" for topic in topics)
     names.append(f"length {min(len(text) // 8, 12)}")

@@ -9,6 +9,7 @@ Then phrases are seen together: a wish on a roof is more than a wish and a roof.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -92,6 +93,7 @@ class Lexicon:
         self._scopes = {name: Patterns([(name, text)], words) for name, text in scope.items()}
         self._idioms = Patterns([("idiom", _read(folder / "idioms.yml")["idioms"])], words)
         self._topics = Patterns(_read(folder / "topics.yml").items(), words)
+        self._concepts = Concepts(_read(folder / "concepts.yml"))
         for patterns in (self._dangerous, self._idioms, self._topics, *self._scopes.values()):
             patterns.compile_all()
 
@@ -116,6 +118,10 @@ class Lexicon:
     def topics(self, text: str) -> frozenset[str]:
         """Which groups of topics.yml have a word in the text."""
         return self._topics.groups(text)
+
+    def concepts(self, text: str) -> frozenset[str]:
+        """Which groups of concepts.yml have a word in the text, and which two stand close together."""
+        return self._concepts.find(text)
 
     def idiomatic(self, text: str) -> bool:
         """Whether an everyday idiom of the deadly sort (笑死, 累死了) is in the text."""
@@ -277,6 +283,36 @@ def _loaded(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     return dict(_loaded(path))
+
+
+class Concepts:
+    """Groups of plain words, and pairs of groups that stand close together. They are features, never a judgement."""
+
+    NEAR = 16  # characters between the beginnings of two words that are still seen together
+    MOST = 80  # words of a text that are paired; keeps time bounded
+
+    def __init__(self, groups: Mapping[str, Any]) -> None:
+        self._by_char: dict[str, list[tuple[str, str]]] = {}
+        for group, words in groups.items():
+            for word in str(words).split():
+                self._by_char.setdefault(word[0], []).append((word, group))
+
+    def find(self, text: str) -> frozenset[str]:
+        """Names of groups (`height`) and of ordered pairs (`height down`) in a normal form."""
+        found: list[tuple[int, str]] = []
+        for at, char in enumerate(text):
+            for word, group in self._by_char.get(char, ()):
+                if text.startswith(word, at):
+                    found.append((at, group))
+        names = {group for _, group in found}
+        found = found[: self.MOST]
+        for first, (start, group) in enumerate(found):
+            for at, other in found[first + 1 :]:
+                if at - start > self.NEAR:
+                    break
+                if other != group:
+                    names.add(f"{group} {other}")
+        return frozenset(names)
 
 
 class Intents:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ DEEP_DECAY = 1e-3
 DECAY = 2e-5
 DROPPED = 0.5  # share of features left out of each look at an example, so that no single word decides
 FOLDS = 3
+USE_ENCODER = False  # as features beside the n-grams its vectors made unseen themes no better
 THRESHOLDS = (0.5, 0.5, 0.65, 0.5)
 Matrix = NDArray[np.float32]
 
@@ -189,7 +191,7 @@ def train(folder: Path = DATA, out: Path = DEFAULT) -> dict[str, object]:
     examples = [example for example in load(folder) if example.split == "train" and _speaks(example)]
     categories = tuple(sorted({example.category for example in examples}))
     lexicon = Lexicon()
-    encoder = Encoder.load() if WEIGHTS.exists() else None
+    encoder = Encoder.load() if USE_ENCODER else None
     seen = [_seen(lexicon, encoder, example) for example in examples]
     unaided = [row for row, (_, hits, _) in enumerate(seen) if hits]
     rows = Rows(
@@ -226,7 +228,9 @@ def train(folder: Path = DATA, out: Path = DEFAULT) -> dict[str, object]:
         "cross_checked": _bought(log_odds, levels, truth),
     }
     known = fingerprint(WEIGHTS) if encoder else ""
-    Model(small, scales, bias, deep, categories, THRESHOLDS, calibration, known).save(out, notes)
+    beside = out.with_name(f".{out.stem}.{os.getpid()}.npz")  # running services must never read half a file
+    Model(small, scales, bias, deep, categories, THRESHOLDS, calibration, known).save(beside, notes)
+    beside.replace(out)
     return notes
 
 
