@@ -41,17 +41,21 @@ class Daily:
         self._shell = shell
         self._zone = ZoneInfo(shell.settings.desk.timezone)
         self._task: asyncio.Task[None] | None = None
+        self._idle = self._closing = False
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="daily")
 
     async def close(self) -> None:
+        """Finish the share under way; the rest of a day's work that was cut off is the next day's."""
+        self._closing = True
         if self._task is not None:
-            self._task.cancel()
+            if self._idle:
+                self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing:
             try:
                 if await self.due(self._shell.clock()):
                     await self.once(self._shell.clock())
@@ -59,7 +63,10 @@ class Daily:
                 log.error("daily.storage")
             except Exception as error:
                 log.error("daily.failed", error=type(error).__name__)
-            await asyncio.sleep(_LOOK_EVERY)
+            if not self._closing:
+                self._idle = True
+                await asyncio.sleep(_LOOK_EVERY)
+                self._idle = False
 
     async def due(self, now: datetime) -> bool:
         """Whether today's work is due and no process took it; taking it is one write."""
@@ -92,7 +99,7 @@ class Daily:
             share = await storage.write(lambda s: retention.expire(s, settings.retention, now))
             share |= await storage.write(lambda s: self._end_shell_rows(s, now))
             ended.update(share)
-            if not any(share.values()):
+            if self._closing or not any(share.values()):
                 break
         ended["nuisance"] = await storage.write(lambda s: nuisance.lapse(s, now))
         ended["screens"] = await storage.write(lambda s: roster.forget_screens(s, now))

@@ -54,6 +54,7 @@ class Ladder:
         self._task: asyncio.Task[None] | None = None
         self._carrying: set[asyncio.Task[None]] = set()
         self._round = 0
+        self._idle = self._closing = False
 
     async def start(self) -> None:
         for setting in longer_than_promised(self._shell.settings.escalation):
@@ -63,9 +64,11 @@ class Ladder:
         await ready.wait()
 
     async def close(self) -> None:
-        """Stop climbing; let rings under way get through."""
+        """Finish the round under way (a read cut off leaves its connection open), then let rings get through."""
+        self._closing = True
         if self._task is not None:
-            self._task.cancel()
+            if self._idle:
+                self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._carrying:
             await asyncio.wait(self._carrying, timeout=_CARRY_AT_CLOSE)
@@ -73,12 +76,12 @@ class Ladder:
     async def _run(self, ready: asyncio.Event) -> None:
         async with self._shell.bus.listen() as news:
             ready.set()
-            while True:
+            while not self._closing:
                 await self.once()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_EVERY):
-                        while (await news.get()).what != "alert":
-                            pass
+                if not self._closing:
+                    self._idle = True
+                    await _alert_or_second(news)
+                    self._idle = False
 
     async def once(self) -> None:
         """One round: everything that is due now. Each watch fails alone."""
@@ -226,3 +229,11 @@ class Ladder:
     def _tell(self, conversation_id: int) -> None:
         self._shell.outbox.ring(conversation_id)
         self._shell.bus.publish(News("conversation", conversation_id))
+
+
+async def _alert_or_second(news: asyncio.Queue[News]) -> None:
+    """Until somebody says that an alert changed, a second at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_EVERY):
+            while (await news.get()).what != "alert":
+                pass

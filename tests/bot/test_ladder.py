@@ -117,7 +117,8 @@ async def house(stack: AsyncExitStack, storage: Storage, section: EscalationSect
 
 
 @pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
+async def stack(storage: Storage) -> AsyncIterator[AsyncExitStack]:
+    """Closed before the storage is."""
     async with AsyncExitStack() as made:
         yield made
 
