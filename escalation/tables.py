@@ -89,7 +89,9 @@ class Conversation(Base):
     __table_args__ = (
         Index("ix_conversation_queue", "desk", "state", "queue_rank", "waiting_since"),
         Index("ix_conversation_owner", "owner_id", "state"),
-        Index("ix_conversation_state", "desk", "state", "id"),  # lists by age: a page of the closed ones costs a page
+        Index(
+            "ix_conversation_state", "desk", "state", "id"
+        ),  # lists by age: a page of the closed ones costs a page
         # Looked at every second: only the few rows that have a value are in these.
         _few("ix_conversation_waiting", "waiting_since"),
         _few("ix_conversation_unjudged", "unjudged_since"),
