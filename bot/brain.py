@@ -9,6 +9,7 @@ child once. Children load the models; this process stays small.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 import sys
 from collections import deque
@@ -124,6 +125,10 @@ class _Child:
     async def kill(self) -> None:
         if self._process.returncode is None:
             self._process.kill()
+        with contextlib.suppress(
+            RuntimeError, ConnectionError
+        ):  # somebody is still reading: the end reaches them
+            await self._process.communicate()
         await self._process.wait()
 
     async def _send(self, value: Any) -> None:
@@ -263,7 +268,7 @@ def _thought(reply: dict[str, Any]) -> Thought:
 
 
 def understanding_from(raw: dict[str, Any]) -> Understanding:
-    """The Understanding that `dataclasses.asdict` made plain."""
+    """The Understanding that orjson made plain."""
     fields = dict(raw)
     fields["kinds"] = tuple(fields["kinds"])
     fields["spans"] = tuple(Span(**s) for s in fields["spans"])

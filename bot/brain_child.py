@@ -11,7 +11,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy loads: one message at a time needs one core
 
 import contextlib
-import dataclasses
 import gc
 import resource
 import struct
@@ -58,8 +57,8 @@ def _think(engine: Any, library: Any, question: dict[str, Any]) -> dict[str, Any
                 last_entry=question["last_entry"],
                 category=understanding.category,
             )
-            answer = dataclasses.asdict(found)
-        return {"understanding": dataclasses.asdict(understanding), "answer": answer}
+            answer = found
+        return {"understanding": understanding, "answer": answer}  # orjson writes dataclasses
     except (Exception, MemoryError) as error:
         # The type only: an exception's text may hold the words.
         return {"error": type(error).__name__}

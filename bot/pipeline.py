@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import outbox
-from bot.brain import Brain, Question, Thought
+from bot.brain import Brain, Question, Thought, fall_back
 from bot.channels import Button, StorageUnavailable
 from bot.desk_view import DeskNow
 from bot.events import News
@@ -34,12 +34,13 @@ from bot.queue import Bell, Queue
 from bot.shell import Shell
 from escalation import alerts, conversations, episodes, people, risk, satisfaction
 from escalation.policy import Policy
-from escalation.privacy import DataKey
+from escalation.privacy import DataKey, Unreadable, Vault
 from escalation.tables import Conversation, Episode, Message, Person
 from handlers import respond
 from handlers import turn as handler
 from handlers.templates import Templates
-from nlu.understanding import Risk, Understanding, higher, risk_rank
+from nlu import language
+from nlu.understanding import Understanding, higher, risk_rank
 
 log = structlog.get_logger(__name__)
 
@@ -122,7 +123,8 @@ class Pipeline:
         try:
             await self.handle([b.conversation_id for b in bells], urgent=bells[0].urgent)
         except StorageUnavailable:
-            await asyncio.sleep(0.2)  # nothing was lost: the messages are stored, the sweep rings again
+            await asyncio.sleep(0.5)  # nothing was lost: the messages are stored
+            await self._queue.ring([b.conversation_id for b in bells], urgent=bells[0].urgent)
         except Exception:
             log.exception("pipeline.failed", conversations=len(bells))
         finally:
@@ -130,18 +132,18 @@ class Pipeline:
 
     async def handle(self, conversation_ids: Sequence[int], *, urgent: bool = False) -> None:
         """Handle every unfinished message of these conversations."""
-        works = await self._load(conversation_ids)
-        if not works:
-            return
-        await self._think(works)
         try:
+            works = await self._load(conversation_ids)
+            if not works:
+                return
+            await self._think(works, urgent=urgent)
             effects = await self._shell.storage.write(
                 lambda session: self._carry_out(session, works), urgent=urgent
             )
         except StorageUnavailable:
             raise
         except Exception as error:
-            await self._one_by_one(works, error, urgent=urgent)
+            await self._one_by_one(conversation_ids, error, urgent=urgent)
             return
         self._tell(effects)
         if any(m.thought and m.thought.fell_back for w in works for m in w.messages):
@@ -160,24 +162,27 @@ class Pipeline:
         alert_id = await self._shell.storage.write(page, urgent=True)
         self._shell.bus.publish(News("alert", extra={"alert_id": str(alert_id)}))
 
-    async def _one_by_one(self, works: Sequence[_Work], error: Exception, *, urgent: bool) -> None:
+    async def _one_by_one(
+        self, conversation_ids: Sequence[int], error: Exception, *, urgent: bool
+    ) -> None:
         """Something in the batch failed: each conversation alone, so that one bad message harms nobody else."""
-        if len(works) > 1:
-            for work in works:
-                await self.handle([work.conversation_id], urgent=urgent)
+        if len(conversation_ids) > 1:
+            for conversation_id in conversation_ids:
+                await self.handle([conversation_id], urgent=urgent)
             return
-        (work,) = works
-        first = work.messages[0].id
-        self._tries[first] += 1
-        # The type and place of the failure, never its text: an exception may quote the words.
+        (conversation_id,) = conversation_ids
+        tries = self._tries[conversation_id] = self._tries[conversation_id] + 1
+        # The type of the failure, never its text: an exception may quote the words.
         log.error(
-            "pipeline.turn_failed", error=type(error).__name__, tries=self._tries[first], message_id=first
+            "pipeline.turn_failed", error=type(error).__name__, tries=tries, conversation_id=conversation_id
         )
-        if self._tries[first] >= _TRIES:
-            self._tell(await self._shell.storage.write(lambda s: self._give_to_human(s, work), urgent=True))
-            self._tries.pop(first, None)
+        if tries >= _TRIES:
+            self._tell(
+                await self._shell.storage.write(lambda s: self._give_to_human(s, conversation_id), urgent=True)
+            )
+            self._tries.pop(conversation_id, None)
         else:
-            await self._queue.ring([work.conversation_id], urgent=urgent)
+            await self._queue.ring([conversation_id], urgent=urgent)
 
     # --- load ---------------------------------------------------------------------------------------------------------
 
@@ -206,7 +211,7 @@ class Pipeline:
 
     # --- understand ---------------------------------------------------------------------------------------------------
 
-    async def _think(self, works: Sequence[_Work]) -> None:
+    async def _think(self, works: Sequence[_Work], *, urgent: bool) -> None:
         """One request for the whole batch; each message sees the ones before it, those of the same batch too."""
         asked: list[_Inbound] = []
         questions: list[Question] = []
@@ -229,7 +234,8 @@ class Pipeline:
                 )
                 history.append(message.text)
         if questions:
-            for message, thought in zip(asked, await self._brain.think(questions), strict=True):
+            thoughts = await self._brain.think(questions, urgent=urgent)
+            for message, thought in zip(asked, thoughts, strict=True):
                 message.thought = thought
 
     # --- carry out ----------------------------------------------------------------------------------------------------
@@ -290,9 +296,7 @@ class Pipeline:
         row.finished_at = now
         row.risk = turn.understanding.risk
         seal = work.key.seal
-        row.understanding_sealed = seal(
-            orjson.dumps(asdict(turn.understanding)).decode(), "message.understanding"
-        )
+        row.understanding_sealed = seal(orjson.dumps(turn.understanding).decode(), "message.understanding")
         work.memory = dict(outcome.memory)
         if buttons := [b for r in outcome.replies for b in r.buttons if b.value.startswith("/")]:
             work.memory["buttons"] = {b.label: b.value for b in buttons}
@@ -314,6 +318,8 @@ class Pipeline:
         unreadable = bool(inbound.meta.get("unreadable"))
         thought = inbound.thought or Thought(_silent(unreadable=unreadable))
         understood = thought.understanding
+        foreign = _is_foreign(inbound, understood)
+        unreadable = unreadable or foreign
         if unreadable and risk_rank(understood.risk) < risk_rank("medium"):
             understood = replace(understood, risk="medium")
         episode = await session.get(Episode, conversation.episode_id) if conversation.episode_id else None
@@ -340,7 +346,7 @@ class Pipeline:
             safety_sent=episode is not None and episode.safety_sent_at is not None,
             human_is_answering=conversation.state == "human" and conversation.owner_id is not None,
             first_message=conversation.last_inbound_at is None,
-            unreadable=unreadable and not inbound.text.strip(),
+            unreadable=foreign or (unreadable and not inbound.text.strip()),
             understanding_failed=thought.failed,
             memory=work.memory,
             command=str(inbound.meta.get("command", "")),
@@ -401,32 +407,40 @@ class Pipeline:
                 key=work.key,
             )
 
-    async def _give_to_human(self, session: AsyncSession, work: _Work) -> _Effects:
-        """The last resort of promise 7: no handler, only the queue and a holding text."""
+    async def _give_to_human(self, session: AsyncSession, conversation_id: int) -> _Effects:
+        """The last resort of promise 7: no handler and no engine, only the fallback lexicon, the queue and a holding text."""
         now = self._shell.clock()
         effects = _Effects()
-        conversation = await conversations.locked(session, work.conversation_id)
-        view = await self._desk.view(session, now)
-        filled = Templates().fill("holding.failed", view)
-        for inbound in work.messages:
-            row = await session.get_one(Message, inbound.id)
-            if row.state != "received":
-                continue
-            judged = inbound.thought.understanding.risk if inbound.thought else "medium"
-            level: Risk = higher("medium", judged)
-            conversation.risk = higher(conversation.risk, level)
-            if risk_rank(level) >= risk_rank("high"):
+        conversation = await conversations.locked(session, conversation_id)
+        key = await _readable_key(session, self._shell.vault, conversation)
+        rows = await session.scalars(
+            select(Message)
+            .where(Message.conversation_id == conversation_id, Message.state == "received")
+            .order_by(Message.id)
+        )
+        for row in rows.all():
+            judged = fall_back(conversations.open_line(key, row).text or "").understanding
+            conversation.risk = higher(conversation.risk, judged.risk)
+            if risk_rank(judged.risk) >= risk_rank("high"):
                 raised = await episodes.raise_risk(
-                    session, conversation, level=level, kinds=(), now=now, policy=self._policy
+                    session,
+                    conversation,
+                    level=judged.risk,
+                    kinds=judged.kinds,
+                    now=now,
+                    policy=self._policy,
                 )
                 effects.alerted.append((conversation.id, raised.alert.id))
-            else:
-                await conversations.to_queue(session, conversation, reason="turn_failed", now=now)
-            row.state, row.finished_at, row.risk = "escalated", now, level
+            conversations.heard(conversation, row.received_at)
+            await conversations.to_queue(session, conversation, reason="turn_failed", now=now)
+            row.state, row.finished_at, row.risk = "escalated", now, judged.risk
             effects.finished.append(row.id)
-        if effects.finished:
+        if effects.finished and key is not None:
+            filled = Templates().fill("holding.failed", await self._desk.view(session, now))
             draft = Draft(filled.text, template=filled.source)
-            await outbox.write(session, self._shell.vault, conversation, [draft], lane=outbox.CRISIS, now=now)
+            await outbox.write(
+                session, self._shell.vault, conversation, [draft], lane=outbox.CRISIS, now=now, key=key
+            )
             effects.replied.add(conversation.id)
         return effects
 
@@ -448,6 +462,14 @@ def _opened(key: DataKey, row: Message) -> _Inbound:
     return _Inbound(row.id, line.text or "", row.kind, meta, row.received_at)
 
 
+async def _readable_key(session: AsyncSession, vault: Vault, conversation: Conversation) -> DataKey | None:
+    """The person's key, or None where it does not open any more: then nothing can be read or said, only shown."""
+    try:
+        return await people.key_of(session, vault, conversation.person_id)
+    except Unreadable:
+        return None
+
+
 def _minutes(before: datetime | None, now: datetime) -> float | None:
     return None if before is None else (now - before).total_seconds() / 60
 
@@ -462,7 +484,7 @@ def _meant(text: str, memory: dict[str, Any]) -> str:
     """A bare number after a choice of titles means that title."""
     choices = memory.get("choices") or ()
     number = text.strip().rstrip(".。、")
-    if number.isdecimal() and 1 <= int(number) <= len(choices):
+    if number.isdecimal() and len(number) < 3 and 1 <= int(number) <= len(choices):
         return str(choices[int(number) - 1])
     return text
 
@@ -471,6 +493,16 @@ def _silent(*, unreadable: bool) -> Understanding:
     """What is known of a message without words."""
     return Understanding(
         topic="other", risk="medium" if unreadable else "none", risk_score=0.3 if unreadable else 0.0
+    )
+
+
+def _is_foreign(inbound: _Inbound, understood: Understanding) -> bool:
+    """Another language that the engine found neither danger nor a known wish in: no machine here can judge it."""
+    return (
+        understood.intent == "none"
+        and risk_rank(understood.risk) < risk_rank("high")
+        and "command" not in inbound.meta
+        and language.is_foreign(inbound.text)
     )
 
 

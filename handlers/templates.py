@@ -122,12 +122,13 @@ class Templates:
         return Filled(_fill_known(original.text, values), f"{key}@0")
 
 
-def _fill_known(text: str, values: Mapping[str, str]) -> str:
-    class Known(dict[str, str]):
-        def __missing__(self, name: str) -> str:
-            return _LAST_RESORT.get(name, "")
+class _Known(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return _LAST_RESORT.get(name, "")
 
-    return text.format_map(Known(values))
+
+def _fill_known(text: str, values: Mapping[str, str]) -> str:
+    return text.format_map(_Known(values))
 
 
 # If a config drops a number, a safety text still carries the national one.
