@@ -43,6 +43,7 @@ from .understanding import (
 
 # Older messages that still count, and how many levels each has faded: the last two are as if said now.
 FADING = (0, 0, 1, 1, 1, 2, 2, 2)
+TOGETHER = 3  # older messages that the model reads together with the new one
 PIECE = 240  # characters whose phrases are looked at together; keeps time linear
 WINDOW = (
     60  # characters of a long message that the model weighs together: one sentence in the middle is enough
@@ -89,11 +90,17 @@ class Engine:
         """Read `text` in the light of `history` (the same person's older messages, oldest first)."""
         own = read(self._lexicon, text)
         older = [read(self._lexicon, message) for message in history[-len(FADING) :]]
-        whole = self._model.scores(vector_of(self._lexicon, self._encoder, own, older))
+        whole = self._model.scores(vector_of(self._lexicon, self._encoder, own))
         at_least, worst = self._worst(own, whole)
         judged = self._level(at_least, own)
         risk = higher(judged, own.rule)
-        risk = self._in_context(risk, own, older)
+        if older:
+            together = joined(own, older)
+            whole = self._model.scores(vector_of(self._lexicon, self._encoder, together))
+            if not (own.resolved and risk_rank(risk) < _HIGH):
+                risk = higher(risk, self._level(whole.at_least, together))
+                at_least = np.maximum(at_least, whole.at_least)
+            risk = self._in_context(risk, own, older)
         ruled = higher(own.rule, risk if older else "none")
         log_odds = _log_odds(float(at_least[_HIGH - 1]))
         score = self._model.calibration.probability(log_odds, risk_rank(ruled))
@@ -143,7 +150,7 @@ class Engine:
         return RISKS[level]
 
     def _alone(self, reading: Reading) -> Risk:
-        at_least = self._model.risk_scores(vector_of(self._lexicon, self._encoder, reading, ()))
+        at_least = self._model.risk_scores(vector_of(self._lexicon, self._encoder, reading))
         return higher(self._level(at_least, reading), reading.rule)
 
     def _in_context(self, risk: Risk, own: Reading, older: Sequence[Reading]) -> Risk:
@@ -203,15 +210,24 @@ def read(lexicon: Lexicon, text: str) -> Reading:
     return Reading(normal, tuple(hits), rule, resolved and risk_rank(rule) < _MEDIUM)
 
 
-def vector_of(lexicon: Lexicon, encoder: Encoder | None, own: Reading, older: Sequence[Reading]) -> Vector:
-    """What the model sees of a message with its older ones. Used alike in training and at run time."""
+def joined(own: Reading, older: Sequence[Reading]) -> Reading:
+    """The message with the last few older ones before it, read as one: 嗯 says nothing, 我存了药 / 嗯 does.
+
+    Only levels and features are read off it; its places are those of no text.
+    """
+    last = [*older[-TOGETHER:], own]
+    text = "\n".join(reading.normal.text[-PIECE:] for reading in last)
+    hits = tuple(hit for reading in last for hit in reading.hits)
+    return Reading(Normal(text, [], []), hits, combined(list(hits)), own.resolved)
+
+
+def vector_of(lexicon: Lexicon, encoder: Encoder | None, own: Reading) -> Vector:
+    """What the model sees of a message. Used alike in training and at run time."""
     text = own.normal.text
     if len(text) > WHOLE:
         text = text[: WHOLE * 2 // 3] + text[-WHOLE // 3 :]
-    past = "\n".join(reading.normal.text for reading in older)
-    older_hits = [hit for reading in older for hit in reading.hits]
     topics, concepts = lexicon.topics(text), lexicon.concepts(text)
-    return features.vector(text, own.hits, topics, concepts, past, older_hits, meaning(encoder, text))
+    return features.vector(text, own.hits, topics, concepts, meaning(encoder, text))
 
 
 def meaning(encoder: Encoder | None, text: str) -> Floats:

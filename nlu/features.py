@@ -1,7 +1,7 @@
 """Third step of understanding: a message as numbers, for the model.
 
-Hashed character n-grams (1 to 4, and pairs with one character left out) of the normal form, the older messages' n-grams in
-a space of their own, and every lexicon phrase with its scopes. A feature is an index below SIZE and a weight. Training and
+Hashed character n-grams (1 to 4, and pairs with one character left out) of the normal form, every
+lexicon phrase with its scopes, and the concepts that stand together. A feature is an index below SIZE and a weight. Training and
 run time share this file: a change here needs a new model, so VERSION goes into the model file.
 """
 
@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 from .lexicon import Hit
 from .understanding import risk_rank
 
-VERSION = 4
+VERSION = 5
 BITS = 16
 SIZE = 1 << BITS
-_HISTORY_CHARS = 160  # the newest characters of the older messages that are still read
 _PHRASE_WEIGHT = 0.4
 _CONCEPT_WEIGHT = 0.75  # shared by all concepts and pairs of a text
 _SHORT = 40  # as many n-grams that say nothing are added, so that a few characters alone weigh little
 _FEW = 10
-_HISTORY_WEIGHT = 0.5
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -48,7 +46,6 @@ NO_MEANING: Floats = np.zeros(0, dtype=np.float32)
 _MULTIPLY = np.uint64(0x9E3779B97F4A7C15)
 _STEP = np.uint64(0x100000001B3)
 _SHIFT = np.uint64(64 - BITS)
-_HISTORY_SALT = np.uint64(0x5851F42D4C957F2D)
 
 
 def _slots(values: NDArray[np.uint64], salt: int) -> Ints:
@@ -57,11 +54,10 @@ def _slots(values: NDArray[np.uint64], salt: int) -> Ints:
     return ((mixed * _MULTIPLY) >> _SHIFT).astype(np.int64)
 
 
-def _grams(text: str, longest: int, salt: np.uint64) -> Ints:
+def _grams(text: str, longest: int) -> Ints:
     codes = np.frombuffer(f"\x02{text}\x03".encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(
         np.uint64
     )
-    codes += salt
     found = [_slots(codes, 1)]
     run = codes
     for length in range(2, longest + 1):
@@ -101,12 +97,10 @@ def vector(
     hits: Sequence[Hit],
     topics: frozenset[str],
     concepts: frozenset[str],
-    older: str = "",
-    older_hits: Sequence[Hit] = (),
     meaning: Floats = NO_MEANING,
 ) -> Vector:
-    """Features of a normal form with its phrases, topic words and concepts, and of the older messages (joined, newest last)."""
-    grams = _grams(text, 4, np.uint64(0))
+    """Features of a normal form with its phrases, topic words and concepts."""
+    grams = _grams(text, 4)
     index = [grams]
     value = [np.full(len(grams), 1.0 / np.sqrt(len(grams) + _SHORT), dtype=np.float32)]
     if concepts:
@@ -116,12 +110,6 @@ def vector(
     names = sorted(_phrase_names(hits))
     names += sorted(f"about {topic}" for topic in topics)
     names.append(f"length {min(len(text) // 8, 12)}")
-    if older:
-        past = _grams(older[-_HISTORY_CHARS:], 3, _HISTORY_SALT)
-        index.append(past)
-        value.append(np.full(len(past), _HISTORY_WEIGHT / np.sqrt(len(past)), dtype=np.float32))
-        names += [f"older {name}" for name in sorted(_phrase_names(older_hits))]
-        names.append("older")
     index.append(np.array([_named(name) for name in names], dtype=np.int64))
     value.append(np.full(len(names), _PHRASE_WEIGHT, dtype=np.float32))
     return Vector(np.concatenate(index), np.concatenate(value), meaning)
