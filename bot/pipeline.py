@@ -145,6 +145,8 @@ class Pipeline:
         except Exception as error:
             await self._one_by_one(conversation_ids, error, urgent=urgent)
             return
+        for work in works:
+            self._tries.pop(work.conversation_id, None)
         self._tell(effects)
         if any(m.thought and m.thought.fell_back for w in works for m in w.messages):
             await self._page_if_down(works[-1])
@@ -162,9 +164,7 @@ class Pipeline:
         alert_id = await self._shell.storage.write(page, urgent=True)
         self._shell.bus.publish(News("alert", extra={"alert_id": str(alert_id)}))
 
-    async def _one_by_one(
-        self, conversation_ids: Sequence[int], error: Exception, *, urgent: bool
-    ) -> None:
+    async def _one_by_one(self, conversation_ids: Sequence[int], error: Exception, *, urgent: bool) -> None:
         """Something in the batch failed: each conversation alone, so that one bad message harms nobody else."""
         if len(conversation_ids) > 1:
             for conversation_id in conversation_ids:
@@ -178,7 +178,9 @@ class Pipeline:
         )
         if tries >= _TRIES:
             self._tell(
-                await self._shell.storage.write(lambda s: self._give_to_human(s, conversation_id), urgent=True)
+                await self._shell.storage.write(
+                    lambda s: self._give_to_human(s, conversation_id), urgent=True
+                )
             )
             self._tries.pop(conversation_id, None)
         else:

@@ -51,7 +51,7 @@ class BrainHere:
         self.failures = 0
         self.asked: list[Question] = []
 
-    async def think(self, questions: Sequence[Question]) -> list[Thought]:
+    async def think(self, questions: Sequence[Question], *, urgent: bool = False) -> list[Thought]:
         self.asked += questions
         return [self._one(q) for q in questions]
 

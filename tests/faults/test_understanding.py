@@ -1,6 +1,8 @@
 """Promise 4: understanding that raises, hangs, dies or eats memory costs at most a second, and danger is still heard."""
 
 import asyncio
+import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -78,3 +80,29 @@ async def test_an_engine_that_cannot_start_says_so_at_start() -> None:
 async def test_lone_surrogates_and_nul_reach_the_engine_harmlessly(brain: Brain) -> None:
     (thought,) = await brain.think([Question("我\ud83d不想\x00活了")])
     assert thought.understanding.risk in ("high", "critical")
+
+
+async def test_a_crowd_is_not_a_failure(brain: Brain) -> None:
+    """More at once than can be understood in a second: the children are busy, not broken."""
+    crowd = [[Question("老板拖欠我两个月工资怎么办")] * 400 for _ in range(6)]
+    for thoughts in await asyncio.gather(*(brain.think(questions) for questions in crowd)):
+        assert not any(t.fell_back for t in thoughts)
+    assert brain.failed_lately(300) == 0
+
+
+async def test_danger_gets_the_next_free_child_before_a_crowd(brain: Brain) -> None:
+    crowd = [asyncio.create_task(brain.think([Question("老板不发工资")] * 400)) for _ in range(6)]
+    await asyncio.sleep(0.05)
+    (thought,) = await brain.think([Question(DANGER)], urgent=True)
+    assert not thought.fell_back
+    assert not any(task.done() for task in crowd)
+    await asyncio.gather(*crowd)
+
+
+async def test_a_child_that_no_longer_reads_costs_a_second_too(brain: Brain) -> None:
+    for child in brain._children:
+        os.kill(child.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    thoughts = await brain.think([Question(DANGER, history=["好" * 20_000] * 8)] * 2)
+    assert time.monotonic() - began < 4.0
+    assert [t.understanding.risk for t in thoughts] == ["critical"] * 2
