@@ -109,8 +109,12 @@ def _simulate(
 def check_config(config_path: ConfigOption = None) -> None:
     """检查配置文件和密钥，不启动服务。"""
     from bot import keys
+    from bot.run import is_new
 
     settings = _settings(config_path)
+    if is_new(settings):
+        _out.print("配置可以使用。密钥会在首次启动时生成。")
+        return
     keys.load(settings.storage)
     _out.print("配置和密钥可以使用。")
 

@@ -48,12 +48,20 @@ def prepare(settings: Settings) -> bool:
     storage.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     if storage.master_key is not None or storage.master_key_file.exists():
         return False
-    if _database_file(settings) is not None and _database_file(settings).exists():  # type: ignore[union-attr]
+    if not is_new(settings):
         raise ConfigProblem(
             f"{storage.master_key_file}: the master key is missing but there is a database. "
             "Restore the key from its backup; a new key could not read what is stored."
         )
     return keys.make(storage.master_key_file)
+
+
+def is_new(settings: Settings) -> bool:
+    """Neither a key nor a database file yet: the first start will make both. (A server's database is asked at its start.)"""
+    storage, database = settings.storage, _database_file(settings)
+    if storage.master_key is not None or storage.master_key_file.exists():
+        return False
+    return database is None or not database.exists()
 
 
 def only_one(settings: Settings) -> IO[str] | None:

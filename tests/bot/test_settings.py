@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from bot import settings
+from bot.cli import cli
 from bot.settings import ConfigProblem
 
 CONFIG = """
@@ -56,3 +58,17 @@ def test_an_unknown_key_and_a_wrong_value_are_named_and_secrets_are_not_shown(co
     assert "server.prot" in str(refused.value)
     assert "wechat.0.tokens" in str(refused.value)
     assert "geheim" not in str(refused.value)
+
+
+def test_before_the_first_start_the_check_asks_for_no_key_and_afterwards_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = CliRunner().invoke(cli, ["check"])
+    assert outcome.exit_code == 0
+    assert "首次启动" in outcome.output
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "qingting.db").touch()
+    outcome = CliRunner().invoke(cli, ["check"])
+    assert isinstance(outcome.exception, ConfigProblem)
+    assert "master key is missing" in str(outcome.exception)
