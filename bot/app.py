@@ -6,6 +6,7 @@ let a province run gateways (webhooks, chat, workbench) apart from workers (unde
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -93,10 +94,13 @@ class Service:
     async def start(self, stack: AsyncExitStack) -> None:
         """Start everything in order; what `stack` closes later goes in reverse. Raises ConfigProblem, BrainProblem."""
         shell = self.shell
+        thinking = asyncio.create_task(shell.brain.start())  # the models load while the database opens
+        stack.push_async_callback(_forget, thinking)
+        stack.push_async_callback(shell.brain.close)
         await upgrade(shell.storage.engines.writing)
         await _begin(stack, shell.storage)
         await shell.storage.write(lambda session: keys.check(session, shell.vault))
-        await _begin(stack, shell.brain)
+        await thinking
         await _begin(stack, shell.bus)
         await _begin(stack, self.queue)
         await _begin(stack, shell.outbox)
@@ -173,3 +177,9 @@ async def _begin(stack: AsyncExitStack, part: Any) -> None:
     """Start a part and have it closed when the stack unwinds, also when a later part fails to start."""
     stack.push_async_callback(part.close)
     await part.start()
+
+
+async def _forget(task: asyncio.Task[None]) -> None:
+    """End a task whose outcome nobody waits for any more."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

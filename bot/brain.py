@@ -172,8 +172,9 @@ class Brain:
 
     async def start(self) -> None:
         """Start the children and wait for the first to be ready. Raises BrainProblem."""
-        starting = [asyncio.create_task(self._add()) for _ in range(self._processes)]
-        await asyncio.gather(*starting)
+        await self._add()
+        for _ in range(self._processes - 1):  # the others may come a moment later
+            self._keep(asyncio.create_task(self._restart(), name="brain-start"))
 
     async def close(self) -> None:
         self._closing = True
@@ -254,7 +255,9 @@ class Brain:
         await child.kill()
         if self._closing:
             return
-        task = asyncio.create_task(self._restart(), name="brain-restart")
+        self._keep(asyncio.create_task(self._restart(), name="brain-restart"))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
         self._replacing.add(task)
         task.add_done_callback(self._replacing.discard)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime
+from functools import cache
 from typing import Final, Literal, get_args
 
 from argon2 import PasswordHasher
@@ -50,7 +51,6 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
 }
 # argon2id with the library's defaults, which follow RFC 9106's second recommendation (64 MiB, 3 passes, 4 lanes).
 _HASHER: Final = PasswordHasher()
-_NOBODY: Final = _HASHER.hash(secrets.token_urlsafe(16))
 MIN_PASSWORD: Final = 10  # characters
 
 
@@ -75,6 +75,12 @@ def verify_password(password_hash: str | None, password: str) -> bool:
     except (VerificationError, InvalidHashError):
         return False
     return password_hash is not None
+
+
+@cache
+def _nobody() -> str:
+    """A hash that no password has: looked at where there is no such login, so that both take as long."""
+    return _HASHER.hash(secrets.token_urlsafe(16))
 
 
 def one_time_password() -> str:

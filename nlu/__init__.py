@@ -7,7 +7,8 @@
 No I/O but its own files. Nothing in this room keeps, logs or raises a message's text.
 """
 
-from .engine import Engine, understand
+from typing import TYPE_CHECKING, Any
+
 from .understanding import (
     INTENTS,
     KINDS,
@@ -23,6 +24,9 @@ from .understanding import (
     higher,
     risk_rank,
 )
+
+if TYPE_CHECKING:
+    from .engine import Engine, understand
 
 __all__ = [
     "INTENTS",
@@ -41,3 +45,12 @@ __all__ = [
     "risk_rank",
     "understand",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The engine is loaded by who uses it: the shell's own process only speaks of what was understood."""
+    if name in ("Engine", "understand"):
+        from . import engine
+
+        return getattr(engine, name)
+    raise AttributeError(name)

@@ -18,9 +18,6 @@ from datetime import datetime
 from typing import Final
 from xml.parsers import expat
 
-from wechatpy.crypto import PrpCrypto
-from wechatpy.exceptions import InvalidAppIdException
-
 FRESH_SECONDS: Final = 300  # older than this, or this far in the future: one of the two clocks is wrong
 REFUSED_SECONDS: Final = 24 * 3600
 _DEEPEST: Final = 8
@@ -54,7 +51,11 @@ class Envelope:
     def __init__(self, *, app_id: str, token: str, aes_key: bytes | None, plain_mode: bool) -> None:
         self._app_id = app_id
         self._token = token
-        self._crypto = PrpCrypto(aes_key) if aes_key is not None else None
+        self._crypto = None
+        if aes_key is not None:
+            from wechatpy.crypto import PrpCrypto
+
+            self._crypto = PrpCrypto(aes_key)
         self._plain_mode = plain_mode
 
     def echo(self, query: Mapping[str, str], now: datetime) -> str:
@@ -113,14 +114,15 @@ class Envelope:
             raise Refused(403, "signature")
 
     def _decrypt(self, sealed: str) -> str:
+        from wechatpy.exceptions import InvalidAppIdException
+
         assert self._crypto is not None
         try:
             return str(self._crypto.decrypt(sealed, self._app_id))
         except InvalidAppIdException:
             raise Refused(400, "app_id") from None
-        except (
-            Exception
-        ):  # signed junk: struct.error, IndexError, ValueError and whatever else the library lets out
+        except Exception:
+            # signed junk: struct.error, IndexError, ValueError and whatever else the library lets out
             raise Refused(400, "undecryptable") from None
 
 

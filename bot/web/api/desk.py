@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import yaml
@@ -23,13 +23,15 @@ from bot.web.api.operations import Call, get, post
 from bot.web.api.templates import in_force
 from escalation import alerts, cases, erasure, rescue
 from handlers.templates import shipped as shipped_texts
-from knowledge.entries import Entry
-from knowledge.library import Library
 
 log = structlog.get_logger(__name__)
 _SUGGESTED = 4
 # Texts a counsellor may send as they are; the others are the bot's own.
 _CANNED = "canned."
+
+if TYPE_CHECKING:
+    from knowledge.entries import Entry
+    from knowledge.library import Library
 
 
 class Search(Asked):
@@ -162,6 +164,8 @@ async def the_library() -> Library | None:
     async with _loading:
         if not _loaded:
             try:
+                from knowledge.library import Library  # loads numpy: only where somebody looks entries up
+
                 _loaded.append(await asyncio.to_thread(Library.load))
             except Exception as error:
                 log.error("entries.unavailable", error=type(error).__name__)
