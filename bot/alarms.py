@@ -34,6 +34,7 @@ REASONS: Final = {
     "owner_gone": "接待人离线",
     "handed_back": "会话被交回",
     "risen": "人工会话中风险升高",
+    "cannot_reach": "消息没有送到本人",
     "understanding_down": "自动识别停了",
 }
 _TIMEOUT: Final = 5.0  # seconds for one call: a rung lasts 60

@@ -21,9 +21,9 @@ from bot.events import Bus, News
 from bot.storage import Storage
 from bot.storage.together import Together
 from bot.tables import Delivery
-from escalation import tasks
+from escalation import episodes, tasks
 from escalation.ids import made_at, new_id
-from escalation.privacy import DataKey, Vault
+from escalation.privacy import DataKey, Unreadable, Vault
 from escalation.tables import Contact, Conversation, Message, Person
 
 CRISIS, HUMAN, BOT, PROACTIVE = 0, 1, 2, 3
@@ -311,7 +311,8 @@ class OutboxService:
 async def outbound(
     session: AsyncSession, vault: Vault, deliveries: Sequence[Delivery]
 ) -> list[OutboundMessage]:
-    """Deliveries with words and address opened, in the same order. An erased person's are left out."""
+    """Deliveries with words and address opened, in the same order. What cannot be read any more (an erased person's, a
+    damaged row) is left out."""
     if not deliveries:
         return []
     rows = await session.execute(
@@ -324,17 +325,24 @@ async def outbound(
     found = {message.id: (message, contact, data_key) for message, contact, data_key in rows}
     opened = []
     for delivery in deliveries:
-        message, contact, data_key = found[delivery.message_id]
-        if data_key is None or message.text_sealed is None:
+        if delivery.message_id not in found:
             continue
-        key = vault.person_key(data_key)
-        meta = orjson.loads(key.open(message.meta_sealed, "message.meta")) if message.meta_sealed else {}
+        message, contact, data_key = found[delivery.message_id]
+        if message.text_sealed is None:
+            continue
+        try:
+            key = vault.person_key(data_key)
+            meta = orjson.loads(key.open(message.meta_sealed, "message.meta")) if message.meta_sealed else {}
+            address = key.open(contact.address_sealed, "contact.address")
+            text = key.open(message.text_sealed, "message.text")
+        except Unreadable:
+            continue
         opened.append(
             OutboundMessage(
                 delivery_id=delivery.id,
                 contact_id=contact.id,
-                address=key.open(contact.address_sealed, "contact.address"),
-                text=key.open(message.text_sealed, "message.text"),
+                address=address,
+                text=text,
                 buttons=[Button(b["label"], b["value"]) for b in meta.get("buttons", ())],
                 template=message.template or "",
                 lane=delivery.lane,
@@ -344,8 +352,15 @@ async def outbound(
 
 
 async def cannot_reach(session: AsyncSession, delivery: Delivery, now: datetime) -> None:
-    """What could not be delivered becomes an owned, timed task, a supervisor's if the risk is high (promise 7)."""
-    conversation = await session.get_one(Conversation, delivery.conversation_id)
+    """What could not be delivered becomes an owned, timed task, a supervisor's if the risk is high (promise 7).
+
+    A safety text or a human's words in a crisis that reached nobody also ring, unless something rings already.
+    """
+    conversation = await session.get(Conversation, delivery.conversation_id)
+    if conversation is None:
+        return  # its time was over (retention): nobody is left to reach
+    if delivery.lane in (CRISIS, HUMAN):
+        await episodes.not_reached(session, conversation, now)
     kind = "unknown_delivery" if delivery.state == "unknown" else "cannot_reach"
     if delivery.error == "unmapped_template":
         kind = "unmapped_template"

@@ -1,4 +1,6 @@
-"""Fifth station: carries replies out, the crisis lane first, one at a time for each person.
+"""Fifth station: carries replies out, the crisis lane first, one at a time for each person and lane.
+
+A graver lane never waits for a lesser one: not behind a text of the same person that hangs, and not for a free place.
 
 Attempt, then confirm (promise 2): the attempt is committed, then the provider is called, then the outcome is committed. A crash in
 between leaves `attempting`; `recover` then sends safety texts and a human's words again, and shows the others as unknown. So the
@@ -29,6 +31,7 @@ from escalation.privacy import Vault
 log = structlog.get_logger(__name__)
 
 _MOST = 64  # sends at once
+_KEPT_FOR_CRISIS = 32  # and these for safety texts alone, when a provider leaves all of those waiting
 _CALL_SECONDS = 15.0
 _LOST_AFTER = timedelta(seconds=60)  # an attempt of another process that long ago is nobody's any more
 _ATTEMPTS = {CRISIS: 20, HUMAN: 12, 2: 8, PROACTIVE: 5}
@@ -83,7 +86,7 @@ class Sender:
             self._outbox.wake.clear()
             taken = 0
             try:
-                if self._channels and len(self._sending) < _MOST:
+                if self._channels and len(self._sending) < _MOST + _KEPT_FOR_CRISIS:
                     taken = await self._round()
             except StorageUnavailable:
                 await asyncio.sleep(0.5)
@@ -109,20 +112,23 @@ class Sender:
         earlier = aliased(Delivery)
         blocked = exists().where(
             earlier.contact_id == Delivery.contact_id,
+            earlier.lane <= Delivery.lane,
             or_(
                 earlier.state == "attempting",
-                and_(earlier.state == "pending", earlier.id < Delivery.id, earlier.lane <= Delivery.lane),
+                and_(earlier.state == "pending", earlier.id < Delivery.id),
             ),
         )
         accounts = or_(
             *(and_(Delivery.channel == name, Delivery.account == acc) for name, acc in self._channels)
         )
-        return select(Delivery.id).where(
+        due = select(Delivery.id).where(
             Delivery.state == "pending", Delivery.next_at <= self._clock(), accounts, ~blocked
         )
+        return due if len(self._sending) < _MOST else due.where(Delivery.lane == CRISIS)
 
     async def _claim(self, session: AsyncSession) -> list[tuple[Delivery, OutboundMessage]]:
-        room = _MOST - len(self._sending)
+        sending = len(self._sending)
+        room = (_MOST if sending < _MOST else _MOST + _KEPT_FOR_CRISIS) - sending
         ids = select(self._due().order_by(Delivery.lane, Delivery.id).limit(room).subquery().c.id)
         chosen = list(
             await session.scalars(
@@ -142,8 +148,9 @@ class Sender:
         await session.flush()
         opened = {m.delivery_id: m for m in await outbound(session, self._vault, chosen)}
         for delivery in chosen:
-            if delivery.id not in opened:  # the person was erased meanwhile
-                delivery.state, delivery.error, delivery.settled_at = "failed", "erased", now
+            if delivery.id not in opened:  # erased meanwhile, or damaged: nobody can read it any more
+                delivery.state, delivery.error, delivery.settled_at = "failed", "unreadable", now
+                await cannot_reach(session, delivery, now)
         return [(d, opened[d.id]) for d in chosen if d.id in opened]
 
     async def _carry(self, delivery: Delivery, message: OutboundMessage) -> None:

@@ -80,7 +80,7 @@ async def start(
 ) -> Alert:
     """Make the conversation's alert ring at once, from `from_rung` up.
 
-    reason: episode, unread, owner_gone, handed_back, risen. If the conversation has an alert under way, or its episode had
+    reason: episode, unread, owner_gone, handed_back, risen, cannot_reach. If the conversation has an alert under way, or its episode had
     one, that one rings again: ten messages are not ten alerts.
     """
     alert = await live(session, conversation.id)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from escalation import nuisance
+from escalation import nuisance, records
 from escalation.people import key_of
 from escalation.privacy import DataKey, Unreadable, Vault
 from escalation.queue_rank import RETURNED, queue_rank, raised_rank
@@ -57,7 +57,10 @@ async def to_queue(
     `returned`: it had a human and lost them, and goes before everybody but high and critical (promise 6).
     """
     conversation.closed_at = None
-    if reason in UNJUDGED and conversation.unjudged_since is None:
+    if reason in UNJUDGED and (
+        conversation.unjudged_since is None
+        or await records.looked_since(session, conversation.id, conversation.unjudged_since)
+    ):
         conversation.unjudged_since = now
     if conversation.state == "human" and not returned:
         return  # somebody has it

@@ -191,6 +191,24 @@ async def human_wrote(session: AsyncSession, conversation: Conversation) -> None
         episode.safety_due_at = None
 
 
+async def not_reached(session: AsyncSession, conversation: Conversation, now: datetime) -> None:
+    """What was said to a person in danger did not arrive: if their alert has ended, it rings again, a supervisor's."""
+    episode = await open_episode(session, conversation)
+    if episode is None or await alerts.live(session, conversation.id) is not None:
+        return
+    case = await open_for(session, conversation, episode.level, now)
+    await alerts.start(
+        session,
+        conversation,
+        level=episode.level,
+        reason="cannot_reach",
+        now=now,
+        episode_id=episode.id,
+        case_number=case.number,
+        from_rung=SUPERVISOR,
+    )
+
+
 async def safety_due(session: AsyncSession, now: datetime) -> list[Episode]:
     """Episodes risen under a human who has not written within the grace: the safety text goes out now, once.
 

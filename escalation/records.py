@@ -45,6 +45,22 @@ def write_reason(
     return record
 
 
+async def looked_since(session: AsyncSession, conversation_id: int, since: datetime) -> bool:
+    """Whether a member of staff has opened the conversation since then."""
+    await session.flush()
+    found = await session.scalar(
+        select(Record.id)
+        .where(
+            Record.object == "conversation",
+            Record.object_id == conversation_id,
+            Record.action == "look",
+            Record.at >= since,
+        )
+        .limit(1)
+    )
+    return found is not None
+
+
 async def of(session: AsyncSession, object: str, object_id: int, limit: int = 200) -> Sequence[Record]:  # noqa: A002
     """What was done with one thing, newest first."""
     found = await session.scalars(

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
+from sqlalchemy import select
 
-from escalation.tables import Alert, Conversation, Message, Person
+from bot import outbox
+from bot.channels import OutboundMessage, SendFailed, Sent
+from bot.outbox import Draft
+from bot.sender import Sender
+from escalation import alerts, desk, records
+from escalation.policy import SUPERVISOR, Policy
+from escalation.tables import Alert, Conversation, Message, Person, Task
 from tests.bot.core import Core, core, sqlite_url
+from tests.bot.test_pipeline import hire
 
 DANGER = "我在天台，不想活了"
 
@@ -109,3 +121,146 @@ async def test_another_language_goes_to_a_human(desk_core: Core, text: str) -> N
 async def test_a_foreign_word_is_not_another_language(desk_core: Core, text: str) -> None:
     await desk_core.says(text)
     assert (await desk_core.conversation()).unjudged_since is None
+
+
+class Provider:
+    """A provider that leaves us waiting on some texts, refuses others, and takes the rest."""
+
+    name, account, passive_seconds, can_push = "sms", "default", 0.0, True
+
+    def __init__(self) -> None:
+        self.got: list[OutboundMessage] = []
+        self.hangs = self.refuses = ""
+        self.open = asyncio.Event()
+
+    async def send(self, message: OutboundMessage) -> Sent:
+        if self.hangs and self.hangs in message.text:
+            await self.open.wait()
+        if self.refuses and self.refuses in message.text:
+            raise SendFailed("dead_number", cannot_reach=True)
+        self.got.append(message)
+        return Sent()
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        return []
+
+    async def close(self) -> None:
+        self.open.set()
+
+
+@asynccontextmanager
+async def sending(c: Core) -> AsyncIterator[Provider]:
+    provider = Provider()
+    shell = c.shell
+    sender = Sender(
+        shell.storage, shell.vault, shell.bus, shell.outbox, [provider], process="test", clock=lambda: c.now
+    )  # type: ignore[arg-type]
+    await sender.start()
+    try:
+        yield provider
+    finally:
+        await provider.close()
+        await sender.close()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def says(c: Core, text: str, sender: str = "visitor", **more: Any) -> list[str]:
+    replies = await c.says(text, sender, channel="sms", **more)
+    c.shell.outbox.ring(0)
+    return replies
+
+
+async def test_a_safety_text_does_not_wait_for_a_usual_text_that_hangs(desk_core: Core) -> None:
+    async with sending(desk_core) as provider:
+        (usual,) = await says(desk_core, "你好")
+        await until(lambda: len(provider.got) == 1)
+        provider.hangs = usual
+        await says(desk_core, "你好")
+        await asyncio.sleep(0.2)
+        safety, *_ = await says(desk_core, DANGER)
+        await until(lambda: any(m.text == safety for m in provider.got))
+
+
+async def test_a_safety_text_finds_a_place_when_every_usual_send_hangs(desk_core: Core) -> None:
+    async with sending(desk_core) as provider:
+        (greeting,) = await desk_core.says("你好", "first", channel="sms")
+        provider.hangs = greeting
+        for n in range(70):
+            await desk_core.says("你好", f"s{n}", channel="sms")
+        desk_core.shell.outbox.ring(0)
+        await asyncio.sleep(0.3)
+        safety, *_ = await says(desk_core, DANGER)
+        await until(lambda: any(m.text == safety for m in provider.got))
+
+
+async def test_one_damaged_reply_stops_no_other(desk_core: Core) -> None:
+    await desk_core.says("你好", "damaged", channel="sms")
+
+    async def damage(session):  # type: ignore[no-untyped-def]
+        for message in await session.scalars(select(Message).where(Message.direction == "out")):
+            message.text_sealed = b"\x01" + bytes(40)
+
+    await desk_core.shell.storage.write(damage)
+    async with sending(desk_core) as provider:
+        safety, *_ = await says(desk_core, DANGER)
+        await until(lambda: any(m.text == safety for m in provider.got))
+    assert [t.kind for t in await desk_core.all(Task)] == ["cannot_reach"]
+
+
+async def test_a_humans_words_that_cannot_be_delivered_in_a_crisis_ring_again(desk_core: Core) -> None:
+    async with sending(desk_core) as provider:
+        await says(desk_core, DANGER)
+        staff_id = await hire(desk_core)
+        conversation_id = (await desk_core.conversation()).id
+        provider.refuses = "我在"
+
+        async def reply(session):  # type: ignore[no-untyped-def]
+            conversation = await desk.claim(session, conversation_id, staff_id, desk_core.now, Policy())
+            await desk.reply_written(session, conversation, staff_id, desk_core.now)
+            await outbox.write(
+                session,
+                desk_core.shell.vault,
+                conversation,
+                [Draft("我在，你在哪里？")],
+                lane=outbox.HUMAN,
+                now=desk_core.now,
+                author="staff",
+                staff_id=staff_id,
+            )
+
+        await desk_core.shell.storage.write(reply)
+        (alert,) = await desk_core.all(Alert)
+        assert alert.state == "ended"
+        desk_core.shell.outbox.ring(conversation_id)
+        async with asyncio.timeout(5):
+            while not await desk_core.all(Task):
+                await asyncio.sleep(0.02)
+    (alert,) = await desk_core.all(Alert)
+    assert (alert.state, alert.reason, alert.from_rung) == ("ringing", "cannot_reach", SUPERVISOR)
+    (task,) = await desk_core.all(Task)
+    assert (task.kind, task.role) == ("cannot_reach", "supervisor")
+
+
+async def test_what_comes_unread_after_a_look_rings_again(desk_core: Core) -> None:
+    await desk_core.says("", kind="image", unreadable=True)
+    conversation = await desk_core.conversation()
+    staff_id = await hire(desk_core)
+
+    async def look(session):  # type: ignore[no-untyped-def]
+        records.write(session, staff_id, "look", "conversation", conversation.id, desk_core.now)
+
+    desk_core.later(minutes=2)
+    await desk_core.shell.storage.write(look)
+    desk_core.later(minutes=2)
+    await desk_core.says("", kind="image", unreadable=True)
+    desk_core.later(minutes=11)
+
+    async def ring(session):  # type: ignore[no-untyped-def]
+        return await alerts.unreadable_waiting(session, desk_core.now, Policy())
+
+    assert [a.reason for a in await desk_core.shell.storage.write(ring)] == ["unread"]
