@@ -2,8 +2,9 @@
 
 Each partition has an urgent and a usual stream. A worker leases partitions and is alone in reading them, so a conversation's bells are
 handled in order; a dead worker's lease runs out after LEASE seconds, another takes the partition and claims the entries the
-dead one had not acknowledged. Redis is only the bell: when it is lost, ringing is skipped with a warning and the sweep, which
-reads the database, rings again. News for screens goes by pub/sub.
+dead one had not acknowledged. Redis is only the bell: when it is lost, a worker hears its own rings, and the sweep, which reads the
+database, rings for what others stored. Two workers may then look at the same conversation: the commit lets one of them answer.
+News for screens goes by pub/sub.
 """
 
 from __future__ import annotations
@@ -77,6 +78,10 @@ class RedisQueue:
                 await pipe.execute()
         except (RedisError, OSError) as error:
             log.warning("queue.bell_lost", error=type(error).__name__, conversations=len(conversation_ids))
+            if self._listening:
+                for conversation_id in conversation_ids:
+                    self._wait(conversation_id, urgent=urgent)
+                self._wake.set()
 
     async def listen(self, *, most: int = 64) -> AsyncIterator[list[Bell]]:
         if not self._listening:
@@ -127,12 +132,15 @@ class RedisQueue:
                 continue  # trimmed meanwhile
             conversation_id = int(fields[b"c"])
             self._held[conversation_id].append((stream, entry.decode()))
-            if urgent:
-                self._waiting[False].pop(conversation_id, None)
-            if conversation_id not in self._waiting[True]:
-                self._waiting[urgent][conversation_id] = None
+            self._wait(conversation_id, urgent=urgent)
         if entries:
             self._wake.set()
+
+    def _wait(self, conversation_id: int, *, urgent: bool) -> None:
+        if urgent:
+            self._waiting[False].pop(conversation_id, None)
+        if conversation_id not in self._waiting[True]:
+            self._waiting[urgent][conversation_id] = None
 
     async def _read(self) -> None:
         while not self._closed:

@@ -162,3 +162,25 @@ async def test_without_redis_ringing_never_raises() -> None:
     await queue.start()
     await queue.ring([1, 2], urgent=True)
     await queue.close()
+
+
+async def test_a_worker_without_redis_hears_its_own_rings() -> None:
+    """The sweep rings for what waits in the database: danger does not wait until Redis is back."""
+    from bot.queue.redis import RedisQueue
+
+    queue = RedisQueue("redis://127.0.0.1:1/0", worker="w", prefix="qt-none")
+    await queue.start()
+    bells = queue.listen()
+    hearing = asyncio.create_task(take(bells))
+    await asyncio.sleep(0.05)
+    await queue.ring([1])
+    await queue.ring([1, 2], urgent=True)
+    first = await hearing
+    assert {(b.conversation_id, b.urgent) for b in first} <= {(1, False), (1, True), (2, True)}
+    await queue.done(first)
+    heard = {b.conversation_id for b in first}
+    while heard != {1, 2}:
+        more = await take(bells)
+        heard |= {b.conversation_id for b in more}
+        await queue.done(more)
+    await queue.close()
