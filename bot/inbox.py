@@ -6,7 +6,7 @@ the next. The key of a message is (channel, account, sender, provider's id), kep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -136,15 +136,16 @@ class InboxService:
             .where(Contact.address_hash.in_(list(hashes)))
         )
         threads = {hashes[h]: _Thread(contact_id, person_id, key) for h, contact_id, person_id, key in found}
-        by_contact = {t.contact_id: t for t in threads.values()}
-        if by_contact:
-            open_ones = await session.execute(
-                select(Conversation.contact_id, Conversation.id)
-                .where(Conversation.contact_id.in_(list(by_contact)), Conversation.state != "closed")
-                .order_by(Conversation.id)
+        await _find_open(session, threads.values())
+        if without := [t for t in threads.values() if not t.conversation_id]:
+            # Another gateway may be opening one at this moment (PostgreSQL): wait for it, then look again.
+            await session.execute(
+                select(Contact.id)
+                .where(Contact.id.in_([t.contact_id for t in without]))
+                .order_by(Contact.id)
+                .with_for_update()
             )
-            for contact_id, conversation_id in open_ones:
-                by_contact[contact_id].conversation_id = conversation_id
+            await _find_open(session, without)
         await self._make_missing(session, first, hashes, threads)
         return threads
 
@@ -209,6 +210,20 @@ class InboxService:
         for table, rows in ((Person, persons), (Contact, contacts), (Conversation, conversations)):
             if rows:
                 await session.execute(insert(table), rows)
+
+
+async def _find_open(session: AsyncSession, threads: Iterable[_Thread]) -> None:
+    """Fill in the open conversation of each, where there is one."""
+    by_contact = {t.contact_id: t for t in threads}
+    if not by_contact:
+        return
+    open_ones = await session.execute(
+        select(Conversation.contact_id, Conversation.id)
+        .where(Conversation.contact_id.in_(list(by_contact)), Conversation.state != "closed")
+        .order_by(Conversation.id)
+    )
+    for contact_id, conversation_id in open_ones:
+        by_contact[contact_id].conversation_id = conversation_id
 
 
 def _address(message: InboundMessage) -> tuple[str, str, str]:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import outbox
-from bot.channels import OutboundMessage, SendFailed, Sent
+from bot.channels import InboundMessage, OutboundMessage, SendFailed, Sent
+from bot.events import MemoryBus
+from bot.inbox import InboxService
 from bot.outbox import Draft
+from bot.queue.memory import MemoryQueue
 from bot.sender import Sender
+from bot.storage import Storage
 from escalation import alerts, desk, records
 from escalation.policy import SUPERVISOR, Policy
+from escalation.privacy import Vault
 from escalation.tables import Alert, Conversation, Message, Person, Task
-from tests.bot.core import Core, core, sqlite_url
+from tests.bot.core import KEY, Core, core, sqlite_url
 from tests.bot.test_pipeline import hire
 
 DANGER = "我在天台，不想活了"
@@ -264,3 +272,43 @@ async def test_what_comes_unread_after_a_look_rings_again(desk_core: Core) -> No
         return await alerts.unreadable_waiting(session, desk_core.now, Policy())
 
     assert [a.reason for a in await desk_core.shell.storage.write(ring)] == ["unread"]
+
+
+@pytest.mark.postgres
+async def test_two_gateways_open_one_conversation_for_one_person(postgres_url: str) -> None:
+    """Two messages of a moment must meet in one thread: danger builds over it, and its human must see both."""
+    stores = [Storage(postgres_url), Storage(postgres_url)]
+    for store in stores:
+        await store.start()
+    try:
+        await _two_gateways(stores)
+    finally:
+        for store in stores:
+            await store.close()
+
+
+async def _two_gateways(stores: list[Storage]) -> None:
+    vault = Vault(KEY)
+    inboxes = [InboxService(s, vault, MemoryQueue(), MemoryBus(), desk="000000") for s in stores]
+    for inbox in inboxes:
+        await inbox.start()
+    senders = [f"{secrets.token_hex(4)}-{n}" for n in range(20)]
+
+    def message(sender: str, which: str) -> InboundMessage:
+        return InboundMessage("sms", "default", sender, f"{sender}{which}", "text", "你好", datetime.now(UTC))
+
+    first = [await inboxes[0].receive(message(sender, "first")) for sender in senders]
+
+    async def close(session: AsyncSession) -> None:
+        await session.execute(
+            update(Conversation)
+            .where(Conversation.id.in_([s.conversation_id for s in first]))
+            .values(state="closed")
+        )
+
+    await stores[0].write(close)
+    for sender in senders:
+        one, two = await asyncio.gather(
+            inboxes[0].receive(message(sender, "a")), inboxes[1].receive(message(sender, "b"))
+        )
+        assert one.conversation_id == two.conversation_id
