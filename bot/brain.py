@@ -218,6 +218,11 @@ class Brain:
             rest = rest[len(done) :]
         return thoughts + [fall_back(q.text) for q in rest]
 
+    @property
+    def ready(self) -> int:
+        """How many processes are alive and have their models."""
+        return len(self._children)
+
     def failed_lately(self, window: float) -> int:
         """How many messages fell back in the last `window` seconds."""
         since = asyncio.get_running_loop().time() - window

@@ -19,6 +19,9 @@ DANGER = "我在天台，不想活了"
 async def brain() -> AsyncIterator[Brain]:
     made = Brain(processes=2, limit=1.0, memory_mb=900, command=COMMAND)
     await made.start()
+    async with asyncio.timeout(30):
+        while made.ready < 2:
+            await asyncio.sleep(0.05)
     yield made
     await made.close()
 
