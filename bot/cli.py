@@ -119,6 +119,17 @@ def check_config(config_path: ConfigOption = None) -> None:
     _out.print("配置和密钥可以使用。")
 
 
+@cli.command("password")
+def new_password(
+    login: Annotated[str, typer.Argument(help="登录名")], config_path: ConfigOption = None
+) -> None:
+    """管理员也登录不了时：给一个账号新的一次性密码。用 SQLite 时要先停服务。"""
+    from bot.new_password import give
+
+    password = asyncio.run(give(_settings(config_path), login))
+    _out.print(f"{login} 的一次性密码：{password}   首次登录必须改；原来的登录都已退出。")
+
+
 @cli.command()
 def classify() -> None:
     """逐行理解：标准输入 {"id","text","history"}，标准输出 {"id","topic","risk","risk_score","kinds","category","about"}。"""
