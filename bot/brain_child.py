@@ -41,6 +41,9 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     _send(sink, {"ready": True})
+    # From here on nothing it prints is seen: a library's last words may quote what it read.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     while (questions := _receive(source)) is not None:
         for question in questions:
             _send(sink, _think(engine, library, question))

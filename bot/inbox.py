@@ -6,11 +6,11 @@ the next. The key of a message is (channel, account, sender, provider's id), kep
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -106,7 +106,7 @@ class InboxService:
             "kind": message.kind,
             "dedupe_hash": key,
             "text_sealed": seal(message.text, "message.text"),
-            "meta_sealed": seal(orjson.dumps(meta).decode(), "message.meta") if meta else None,
+            "meta_sealed": seal(json.dumps(meta), "message.meta") if meta else None,
             "state": "received",
             "received_at": message.received_at,
         }

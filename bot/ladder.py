@@ -27,10 +27,11 @@ from bot.events import News
 from bot.outbox import Draft
 from bot.policy import longer_than_promised, policy_of
 from bot.shell import Shell
-from escalation import alerts, desk, episodes, nuisance, roster
+from escalation import alerts, desk, episodes, nuisance, people, roster
 from escalation.alerts import Ring
 from escalation.policy import TELEPHONE, grave
-from escalation.tables import Conversation, Episode, Person
+from escalation.privacy import Unreadable
+from escalation.tables import Conversation, Episode
 from handlers import crisis
 from handlers.templates import Filled, Templates
 
@@ -213,9 +214,10 @@ class Ladder:
     async def _say(
         self, session: AsyncSession, conversation: Conversation, text: Filled, now: datetime, *, urgent: bool
     ) -> None:
-        person = await session.get_one(Person, conversation.person_id)
-        if person.data_key is None:
-            return  # erased: nobody to tell
+        try:
+            key = await people.key_of(session, self._shell.vault, conversation.person_id)
+        except Unreadable:
+            return  # erased or damaged: nobody can be told, and the others must be
         await outbox.write(
             session,
             self._shell.vault,
@@ -224,6 +226,7 @@ class Ladder:
             lane=outbox.CRISIS if urgent else outbox.BOT,
             now=now,
             author="system",
+            key=key,
         )
 
     def _tell(self, conversation_id: int) -> None:

@@ -56,4 +56,7 @@ class TemplateWatch:
             while True:
                 item: News = await news.get()
                 if item.what == "template":
-                    await self.read()
+                    try:
+                        await self.read()
+                    except Exception as error:  # the texts in force stay; the next change is heard again
+                        log.error("template.not_read", error=type(error).__name__)

@@ -16,9 +16,11 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import outbox
+from bot.alarms import Alarms
 from bot.channels import InboundMessage, OutboundMessage, SendFailed, Sent
 from bot.events import MemoryBus
 from bot.inbox import InboxService
+from bot.ladder import Ladder
 from bot.outbox import Draft
 from bot.queue.memory import MemoryQueue
 from bot.sender import Sender
@@ -312,3 +314,29 @@ async def _two_gateways(stores: list[Storage]) -> None:
             inboxes[0].receive(message(sender, "a")), inboxes[1].receive(message(sender, "b"))
         )
         assert one.conversation_id == two.conversation_id
+
+
+async def test_half_a_character_in_the_details_does_not_keep_a_message_out(desk_core: Core) -> None:
+    await desk_core.says(DANGER, meta={"label": "\ud83d"})
+    assert (await desk_core.conversation()).risk == "critical"
+
+
+async def test_a_person_who_cannot_be_told_keeps_no_safety_text_from_others(desk_core: Core) -> None:
+    staff_id = await hire(desk_core)
+    for sender in ("damaged", "other"):
+        await desk_core.says("人工", sender)
+        conversation_id = (await desk_core.conversation()).id
+        await desk_core.shell.storage.write(
+            lambda s, c=conversation_id: desk.claim(s, c, staff_id, desk_core.now, Policy())
+        )
+        await desk_core.says(DANGER, sender)
+    first, second = await desk_core.all(Conversation)
+
+    async def damage(session: AsyncSession) -> None:
+        (await session.get_one(Person, first.person_id)).data_key = b"\x01" + bytes(60)
+
+    await desk_core.shell.storage.write(damage)
+    desk_core.later(seconds=61)
+    await Ladder(desk_core.shell, Alarms(desk_core.shell)).once()
+    told = {m.conversation_id for m in await desk_core.all(Message) if m.author == "system"}
+    assert second.id in told

@@ -1,5 +1,6 @@
 """The real understanding process with an engine that fails on demand: what a bad model or a bad message could do to it."""
 
+import sys
 import time
 from typing import Any
 
@@ -22,6 +23,10 @@ def _failing(self: Any, text: str, history: Any = ()) -> Any:
         raise SystemExit(9)
     if "BABBLE" in text:
         print("a stray print must not break a frame")
+    if "QUOTE" in text:
+        print(text, file=sys.stderr, flush=True)
+        print(text, flush=True)
+        raise KeyboardInterrupt(text)  # not an Exception, as a panic of a Rust library is not
     return _understand(self, text, history)
 
 

@@ -109,3 +109,13 @@ async def test_a_child_that_no_longer_reads_costs_a_second_too(brain: Brain) -> 
     thoughts = await brain.think([Question(DANGER, history=["好" * 20_000] * 8)] * 2)
     assert time.monotonic() - began < 4.0
     assert [t.understanding.risk for t in thoughts] == ["critical"] * 2
+
+
+async def test_what_a_library_prints_or_dies_of_reaches_no_log(
+    brain: Brain, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (thought,) = await brain.think([Question(f"QUOTE {DANGER}")])
+    assert thought.fell_back
+    await asyncio.sleep(0.3)  # its last words
+    printed = capfd.readouterr()
+    assert "QUOTE" not in printed.out + printed.err
