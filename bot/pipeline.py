@@ -32,6 +32,7 @@ from bot.events import News
 from bot.outbox import Draft
 from bot.queue import Bell, Queue
 from bot.shell import Shell
+from bot.storage.engine import is_unavailable
 from escalation import alerts, conversations, episodes, people, risk, satisfaction
 from escalation.policy import Policy
 from escalation.privacy import DataKey, Unreadable, Vault
@@ -143,6 +144,8 @@ class Pipeline:
         except StorageUnavailable:
             raise
         except Exception as error:
+            if is_unavailable(error):
+                raise StorageUnavailable(type(error).__name__) from None
             await self._one_by_one(conversation_ids, error, urgent=urgent)
             return
         for work in works:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -67,9 +68,13 @@ class Engines:
 
 def is_unavailable(error: BaseException) -> bool:
     """Whether the database itself is at fault (locked, full, away), rather than what we asked of it."""
-    return isinstance(error, OperationalError | OSError) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
-    )
+    if isinstance(error, OperationalError | OSError | PoolTimeout):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    # PostgreSQL's classes for a lost connection, too few resources, and a server that starts or stops.
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return error.connection_invalidated or state.startswith(("08", "53", "57P"))
 
 
 def lost_race(error: BaseException) -> bool:

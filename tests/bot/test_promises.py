@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import outbox
@@ -340,3 +341,24 @@ async def test_a_person_who_cannot_be_told_keeps_no_safety_text_from_others(desk
     await Ladder(desk_core.shell, Alarms(desk_core.shell)).once()
     told = {m.conversation_id for m in await desk_core.all(Message) if m.author == "system"}
     assert second.id in told
+
+
+async def test_a_database_that_is_away_for_a_moment_is_no_fault_of_the_message(
+    desk_core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, away = desk_core.shell.storage.engines.read, [True] * 4
+
+    def sometimes() -> Any:
+        if away:
+            away.pop()
+            raise OperationalError("SELECT", {}, Exception("away"))
+        return read()
+
+    stored = await desk_core.receive("老板拖欠我工资怎么办")
+    monkeypatch.setattr(desk_core.shell.storage.engines, "read", sometimes)
+    await desk_core.pipeline.start()
+    async with asyncio.timeout(8):
+        while away or (await states(desk_core))[stored.message_id] == "received":
+            await asyncio.sleep(0.05)
+    await desk_core.pipeline.close()
+    assert (await states(desk_core))[stored.message_id] == "answered"
