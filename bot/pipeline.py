@@ -515,7 +515,9 @@ def _note_arrival(conversation: Conversation, inbound: _Inbound, turn: handler.T
     conversations.heard(conversation, inbound.received_at)
     if turn.understanding.topic != "other":
         conversation.topic = turn.understanding.topic
-    if turn.understanding.category and not conversation.category:
+    # What it is about stays as first understood, unless danger says something graver.
+    graver = risk_rank(turn.understanding.risk) >= risk_rank("high")
+    if turn.understanding.category and (graver or not conversation.category):
         conversation.category = turn.understanding.category
 
 

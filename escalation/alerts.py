@@ -330,7 +330,10 @@ def _ring(
         _event(session, alert, now, "fallback_missing", rung=rung)
         return _make_ring(alert, rung, (), (BANNER,))
     people, screens = duty.people(rung), duty.screens(rung)
-    webhooks = tuple(f"webhook:{name}" for name in policy.webhooks.get(rung, ())) if people else ()
+    # A robot does not make somebody there, and an empty rung must not cost its minute; but below the telephone, when nobody
+    # stands on the roster at all, whoever reads the group is better than nobody.
+    rings_robots = people or rung == SUPERVISOR
+    webhooks = tuple(f"webhook:{name}" for name in policy.webhooks.get(rung, ())) if rings_robots else ()
     if not screens and not webhooks:
         _event(session, alert, now, "skipped", rung=rung, detail="unreachable" if people else "nobody")
         return None

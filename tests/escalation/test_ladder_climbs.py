@@ -80,6 +80,13 @@ async def test_a_webhook_reaches_a_rung_whose_workbenches_are_closed(desk: Desk)
     assert ring.rung == 3
 
 
+async def test_a_desk_without_anybody_on_the_roster_still_rings_its_robots(desk: Desk) -> None:
+    desk.policy = Policy(webhooks={0: ("robot",), 2: ("robot",)})
+    await desk.danger(await desk.conversation(), "critical")
+    (ring,) = await desk.climb()
+    assert (ring.rung, ring.means) == (2, ("webhook:robot",))
+
+
 async def test_with_nobody_on_duty_it_climbs_to_supervisor_and_telephone(desk: Desk) -> None:
     supervisor = await desk.member("supervisor")
     desk.policy = Policy(webhooks={2: ("robot",)}, telephone=True)
