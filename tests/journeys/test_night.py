@@ -1,4 +1,4 @@
-"""Nobody on duty at three in the morning; an owner who vanishes; WeChat and SMS from webhook to workbench."""
+"""Nobody on duty at three in the morning; an owner who vanishes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, expect
 
-from bot.simulate.sms import SmsCentre
-from bot.simulate.wechat import WechatPlatform
-from tests.journeys.conftest import QUICK, Desk, Member, bench, open_desk, visitor, write
+from tests.journeys.conftest import QUICK, Desk, bench, open_desk, visitor, write
 from tests.service import merged
 
 
@@ -135,95 +133,3 @@ async def test_the_owners_browser_closes_in_mid_conversation_and_the_person_is_n
         return [a for a in await second.get("/alerts") if a["state"] == "ringing"]
 
     assert await until(rings, within=20)
-
-
-@pytest.fixture
-async def wechat() -> AsyncIterator[WechatPlatform]:
-    platform = WechatPlatform()
-    yield platform
-    await platform.close()
-
-
-async def wechat_desk(tmp_path: Path, stack: AsyncExitStack, platform: WechatPlatform) -> Desk:
-    api = await platform.start()
-    account = {
-        "app_id": platform.app_id, "token": platform.token, "encoding_aes_key": platform.aes_key,
-        "app_secret": platform.app_secret, "api_base": api,
-    }  # fmt: skip
-    desk = await open_desk(tmp_path, stack, merged(QUICK, {"wechat": [account]}))
-    platform.webhook = f"{desk.base}/wechat/default"
-    return desk
-
-
-async def test_an_encrypted_wechat_message_delivered_three_times_has_one_effect(
-    tmp_path: Path, stack: AsyncExitStack, wechat: WechatPlatform
-) -> None:
-    desk = await wechat_desk(tmp_path, stack, wechat)
-    duty = await desk.hire("duty", rung=0)
-    assert await wechat.verify_url()
-    person = wechat.person()
-    fields = {
-        "ToUserName": wechat.account_name, "FromUserName": person.openid, "CreateTime": str(int(wechat.clock())),
-        "MsgType": "text", "Content": "我在天台，不想活了", "MsgId": str(wechat.next_id()),
-    }  # fmt: skip
-    bodies = [await wechat.deliver(fields) for _ in range(3)]
-    assert {b.status for b in bodies} == {200}
-    assert len({b.reply for b in bodies}) == 1
-    assert "120" in (bodies[0].reply or "")
-    items = (await duty.get("/conversations", view="queue"))["items"]
-    assert [c["risk"] for c in items] == ["critical"]
-    shown = await duty.get(f"/conversations/{items[0]['id']}", why="handling")
-    assert len([m for m in shown["messages"] if m["direction"] == "in"]) == 1
-    assert len(await duty.get("/alerts")) == 1
-
-
-async def test_a_counsellor_talks_with_a_person_on_wechat_within_the_quota(
-    tmp_path: Path, stack: AsyncExitStack, wechat: WechatPlatform
-) -> None:
-    desk = await wechat_desk(tmp_path, stack, wechat)
-    duty = await desk.hire("duty", rung=0)
-    person = wechat.person()
-    await person.says("人工")
-    card = (await _queue(duty))[0]
-    await duty.post(f"/conversations/{card['id']}/claim")
-    await duty.post(
-        f"/conversations/{card['id']}/reply", text="你好，我是咨询员。", client_id="wechat-reply-1"
-    )
-
-    async def seen() -> bool:
-        return "你好，我是咨询员。" in person.texts("custom")
-
-    await until(seen)
-    shown = await duty.get(f"/conversations/{card['id']}", why="handling")
-    assert shown["quota"]["left"] == 4
-    await person.says("老板不发工资怎么办")
-    assert not any("依据" in text for text in person.texts()), (
-        "the bot is silent while a human has the conversation"
-    )
-
-
-async def _queue(member: Member) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = (await member.get("/conversations", view="queue"))["items"]
-    return items
-
-
-async def test_danger_by_sms_is_answered_and_reaches_the_queue_even_with_an_opt_out_in_it(
-    tmp_path: Path, stack: AsyncExitStack
-) -> None:
-    centre = SmsCentre()
-    send_url = await centre.start()
-    stack.push_async_callback(centre.close)
-    desk = await open_desk(
-        tmp_path, stack, merged(QUICK, {"sms": [{"secret": centre.secret, "send_url": send_url}]})
-    )
-    centre.webhook = f"{desk.base}/sms/default"
-    duty = await desk.hire("duty", rung=0)
-    telephone = centre.telephone()
-    assert (await telephone.says("TD 别发了。我在天台，不想活了"))[-1] == 200
-
-    async def answered() -> bool:
-        return any("120" in t.fields["text"] for t in centre.taken)
-
-    await until(answered)
-    assert [c["risk"] for c in await _queue(duty)] == ["critical"]
-    assert all(t.fields["text"] not in address for t in centre.taken for address in centre.addresses)
