@@ -133,7 +133,8 @@ class InboxService:
         found = await session.execute(
             select(Contact.address_hash, Contact.id, Person.id, Person.data_key)
             .join(Person, Person.id == Contact.person_id)
-            .where(Contact.address_hash.in_(list(hashes)))
+            .where(Contact.address_hash.in_(list(hashes)), Person.data_key.is_not(None))
+            .with_for_update(read=True, key_share=True, of=Person)  # an erasure waits for us, or we for it
         )
         threads = {hashes[h]: _Thread(contact_id, person_id, key) for h, contact_id, person_id, key in found}
         await _find_open(session, threads.values())

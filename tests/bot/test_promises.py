@@ -29,7 +29,7 @@ from bot.storage import Storage
 from escalation import alerts, desk, records
 from escalation.policy import SUPERVISOR, Policy
 from escalation.privacy import Vault
-from escalation.tables import Alert, Conversation, Message, Person, Task
+from escalation.tables import Alert, Contact, Conversation, Message, Person, Task
 from tests.bot.core import KEY, Core, core, sqlite_url
 from tests.bot.test_pipeline import hire
 
@@ -362,3 +362,33 @@ async def test_a_database_that_is_away_for_a_moment_is_no_fault_of_the_message(
             await asyncio.sleep(0.05)
     await desk_core.pipeline.close()
     assert (await states(desk_core))[stored.message_id] == "answered"
+
+
+@pytest.mark.postgres
+async def test_a_message_that_crosses_an_erasure_is_not_lost(postgres_url: str) -> None:
+    """It must not be sealed with the key that is being destroyed: nobody could ever read it."""
+    store, vault = Storage(postgres_url), Vault(KEY)
+    await store.start()
+    inbox = InboxService(store, vault, MemoryQueue(), MemoryBus(), desk="000000")
+    await inbox.start()
+    sender = secrets.token_hex(4)
+
+    def message(which: str) -> InboundMessage:
+        return InboundMessage("sms", "default", sender, f"{sender}{which}", "text", DANGER, datetime.now(UTC))
+
+    try:
+        first = await inbox.receive(message("a"))
+        async with AsyncSession(store.engines.writing) as erasing:
+            contact = await erasing.get_one(Contact, first.contact_id)
+            person = await erasing.get_one(Person, contact.person_id, with_for_update=True)
+            person.data_key, contact.address_hash = None, secrets.token_bytes(32)
+            await erasing.flush()
+            arriving = asyncio.create_task(inbox.receive(message("b")))
+            await asyncio.sleep(0.3)
+            await erasing.commit()
+        second = await arriving
+        async with store.read() as session:
+            contact = await session.get_one(Contact, second.contact_id)
+            assert (await session.get_one(Person, contact.person_id)).data_key is not None
+    finally:
+        await store.close()
