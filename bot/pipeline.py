@@ -440,7 +440,7 @@ class Pipeline:
             await conversations.to_queue(session, conversation, reason="turn_failed", now=now)
             row.state, row.finished_at, row.risk = "escalated", now, judged.risk
             effects.finished.append(row.id)
-        if effects.finished and key is not None:
+        if effects.finished and key is not None and conversation.state != "human":  # promise 6: they see it
             filled = Templates().fill("holding.failed", await self._desk.view(session, now))
             draft = Draft(filled.text, template=filled.source)
             await outbox.write(
