@@ -21,7 +21,7 @@ from .patterns import CLAUSE_END, Patterns, branches
 from .understanding import Kind, Risk, higher, risk_rank
 
 LEXICONS = Path(__file__).with_name("lexicons")
-FILES = ("suicide", "self_harm", "abuse", "danger")
+FILES = ("suicide", "self_harm", "abuse", "danger", "veiled")
 MOST = 12  # phrases of one piece that are weighed; a text that repeats itself has no more to say
 SENTENCE_END = "。!?\n"
 # Tags of one's own state of mind; the others tell of things done or happening.
