@@ -266,7 +266,8 @@ class Pipeline:
         view = await self._desk.view(session, self._shell.clock())
         for loaded in works:
             conversation = locked[loaded.conversation_id]
-            work = replace(loaded, memory=dict(loaded.memory))  # this may run again: what was loaded stays
+            # As it is now, under the lock: another worker may have written since we looked, and this may run again.
+            work = replace(loaded, memory=conversations.recall(loaded.key, conversation))
             for inbound in work.messages:
                 if inbound.id in still:
                     await self._one_turn(

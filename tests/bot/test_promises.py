@@ -26,7 +26,7 @@ from bot.outbox import Draft
 from bot.queue.memory import MemoryQueue
 from bot.sender import Sender
 from bot.storage import Storage
-from escalation import alerts, desk, records
+from escalation import alerts, conversations, desk, records
 from escalation.policy import SUPERVISOR, Policy
 from escalation.privacy import Vault
 from escalation.tables import Alert, Contact, Conversation, Message, Person, Task
@@ -74,9 +74,9 @@ async def test_a_fault_while_thinking_stops_neither_the_batch_nor_the_conversati
     for _ in range(2):
         await desk_core.pipeline.handle([bad.conversation_id])
     assert (await states(desk_core))[bad.message_id] == "escalated"
-    conversations = {c.id: c for c in await desk_core.all(Conversation)}
-    assert conversations[bad.conversation_id].risk in ("high", "critical"), "the fallback lexicon hears it"
-    assert {a.conversation_id for a in await desk_core.all(Alert)} == set(conversations)
+    found = {c.id: c for c in await desk_core.all(Conversation)}
+    assert found[bad.conversation_id].risk in ("high", "critical"), "the fallback lexicon hears it"
+    assert {a.conversation_id for a in await desk_core.all(Alert)} == set(found)
 
 
 async def test_a_damaged_key_brings_a_human_and_harms_nobody_else(desk_core: Core) -> None:
@@ -91,9 +91,9 @@ async def test_a_damaged_key_brings_a_human_and_harms_nobody_else(desk_core: Cor
     for _ in range(3):
         await desk_core.pipeline.handle([good.conversation_id, bad.conversation_id])
     assert await states(desk_core) == {good.message_id: "escalated", bad.message_id: "escalated"}
-    conversations = {c.id: c for c in await desk_core.all(Conversation)}
-    assert conversations[bad.conversation_id].state == "queued"
-    assert conversations[bad.conversation_id].unjudged_since is not None
+    found = {c.id: c for c in await desk_core.all(Conversation)}
+    assert found[bad.conversation_id].state == "queued"
+    assert found[bad.conversation_id].unjudged_since is not None
 
 
 @pytest.mark.parametrize(
@@ -392,3 +392,18 @@ async def test_a_message_that_crosses_an_erasure_is_not_lost(postgres_url: str) 
             assert (await session.get_one(Person, contact.person_id)).data_key is not None
     finally:
         await store.close()
+
+
+async def test_two_workers_on_one_conversation_forget_nothing_of_it(desk_core: Core) -> None:
+    """What was said before decides how grave the next words are: a worker that looked earlier must not write it over."""
+    pipeline = desk_core.pipeline
+    stored = await desk_core.receive("我觉得活着没意思")
+    earlier = await pipeline._load([stored.conversation_id])
+    await desk_core.receive("今天又没睡着")
+    later = await pipeline._load([stored.conversation_id])
+    for works in (earlier, later):
+        await pipeline._think(works, urgent=False)
+        await desk_core.shell.storage.write(lambda s, w=works: pipeline._carry_out(s, w))
+    conversation = await desk_core.conversation()
+    kept = conversations.recall(earlier[0].key, conversation)
+    assert kept["recent"] == ["我觉得活着没意思", "今天又没睡着"]
