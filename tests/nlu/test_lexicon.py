@@ -51,6 +51,35 @@ def test_a_plea_is_not_a_negation(lexicon: Lexicon) -> None:
     assert any(hit.risk == "high" for hit in hits)
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("替我照顾好爸妈，对不起", "suicide"),
+        ("我室友发了一条告别的朋友圈，枕头底下有刀片", "suicide"),
+        ("不给钱就发到班群", "sexual_abuse"),
+        ("他把我按在墙上捂着我的嘴", "violence"),
+        ("护照被押着，出门都有人跟着", "trafficking"),
+    ],
+)
+def test_hinted_danger_is_high(lexicon: Lexicon, text: str, kind: str) -> None:
+    hit = gravest(lexicon, text)
+    assert hit.phrase.kind == kind
+    assert RISKS.index(hit.risk) >= RISKS.index("high")
+
+
+@pytest.mark.parametrize(
+    "text", ["这局我重开一把", "去另一个世界杯看球", "把我拉进群", "照片发给我同学看看", "我不在家"]
+)
+def test_the_innocent_twin_of_a_hint_is_not_a_phrase(lexicon: Lexicon, text: str) -> None:
+    assert all(RISKS.index(hit.risk) < RISKS.index("high") for hit in lexicon.hits(normalise(text).text))
+
+
+def test_plain_words_are_seen_together_only_where_they_stand_close(lexicon: Lexicon) -> None:
+    assert "height down" in lexicon.concepts("想从楼顶跳下去")
+    assert "height down" not in lexicon.concepts("楼顶" + "今天天气不错" * 4 + "跳")
+    assert lexicon.concepts("") == frozenset()
+
+
 def test_a_missing_lexicon_is_a_clear_error(tmp_path: object) -> None:
     with pytest.raises(LexiconError, match=r"words\.yml"):
         Lexicon(LEXICONS / "nowhere")

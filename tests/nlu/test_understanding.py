@@ -110,6 +110,11 @@ def test_context_raises_and_fades_when_it_is_over() -> None:
     assert level("你们周末上班吗", *["我不想活了"], *["好的"] * 8) < HIGH
 
 
+def test_a_short_answer_is_read_with_what_came_before_it() -> None:
+    assert level("嗯，就在手里", "我存了很多药", "我不想活了") == risk_rank("critical")
+    assert level("十二点", "今晚一起打游戏吗", "几点") < risk_rank("medium")
+
+
 def test_spans_mark_the_words_as_they_were_written() -> None:
     text = "老师好😊 我想紫\u200b砂了"
     seen = nlu.understand(text)
