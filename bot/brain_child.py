@@ -80,5 +80,13 @@ def _send(sink: BinaryIO, value: Any) -> None:
     sink.flush()
 
 
+def run() -> None:
+    """`main`, ending without a word when the shell has gone."""
+    try:
+        main()
+    except BrokenPipeError:
+        os._exit(0)  # also without the flush that would fail again
+
+
 if __name__ == "__main__":
-    main()
+    run()

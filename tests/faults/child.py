@@ -33,4 +33,4 @@ def _failing(self: Any, text: str, history: Any = ()) -> Any:
 nlu.engine.Engine.understand = _failing  # type: ignore[method-assign]
 
 if __name__ == "__main__":
-    brain_child.main()
+    brain_child.run()
