@@ -136,7 +136,10 @@ class Writer:
             if apart:
                 outcomes = [await self._in_savepoint(session, job) for job in jobs]
             else:
-                outcomes = [(await job.work(session), None) for job in jobs]
+                outcomes = []
+                for job in jobs:
+                    outcomes.append((await job.work(session), None))
+                    await session.flush()  # the next piece must see what this one wrote
             await session.commit()
             return outcomes
 
@@ -144,6 +147,7 @@ class Writer:
         savepoint = await session.begin_nested()
         try:
             result = await job.work(session)
+            await session.flush()
             await savepoint.commit()
         except Exception as error:
             if is_unavailable(error):

@@ -135,6 +135,8 @@ async def core(url: str, **settings: Any) -> AsyncIterator[Core]:
     async with storage.engines.writing.begin() as connection:
         for metadata in METADATA:
             await connection.run_sync(metadata.create_all)
+            for table in reversed(metadata.sorted_tables):  # a PostgreSQL database serves many tests
+                await connection.execute(table.delete())
     await storage.start()
     vault, bus, queue, brain = Vault(KEY), MemoryBus(), MemoryQueue(), BrainHere()
     made = Settings(**settings)

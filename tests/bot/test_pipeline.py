@@ -1,8 +1,6 @@
 """The journey of a message, station by station, on a real database."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -11,13 +9,7 @@ from bot.tables import Delivery
 from escalation import desk
 from escalation.policy import Policy
 from escalation.tables import Alert, Case, Conversation, Episode, Message, Staff
-from tests.bot.core import Core, core, sqlite_url
-
-
-@pytest.fixture
-async def desk_core(tmp_path: Path) -> AsyncIterator[Core]:
-    async with core(sqlite_url(tmp_path)) as made:
-        yield made
+from tests.bot.core import Core
 
 
 async def hire(c: Core) -> int:

@@ -7,7 +7,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,16 +29,10 @@ from escalation import alerts, conversations, desk, records
 from escalation.policy import SUPERVISOR, Policy
 from escalation.privacy import Vault
 from escalation.tables import Alert, Contact, Conversation, Message, Person, Task
-from tests.bot.core import KEY, Core, core, sqlite_url
+from tests.bot.core import KEY, Core
 from tests.bot.test_pipeline import hire
 
 DANGER = "我在天台，不想活了"
-
-
-@pytest.fixture
-async def desk_core(tmp_path: Path) -> AsyncIterator[Core]:
-    async with core(sqlite_url(tmp_path)) as made:
-        yield made
 
 
 async def states(c: Core) -> dict[int, str]:
