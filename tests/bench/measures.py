@@ -139,8 +139,9 @@ async def crisis() -> list[Row]:
         )
         await asyncio.sleep(1)
         async with member.http.ws_connect("/api/live") as screen:
-            for _ in range(200):
-                seconds.append(await _one_alert(service, screen))
+            known = {"0"}  # news of the desk itself
+            for _ in range(100):
+                seconds.append(await _one_alert(service, screen, known))
         noise.cancel()
         await asyncio.gather(noise, return_exceptions=True)
     seconds.sort()
@@ -154,14 +155,18 @@ async def crisis() -> list[Row]:
     ]
 
 
-async def _one_alert(service: RunningService, screen: aiohttp.ClientWebSocketResponse) -> float:
+async def _one_alert(
+    service: RunningService, screen: aiohttp.ClientWebSocketResponse, known: set[str]
+) -> float:
+    """Seconds until the screen hears of an alert in a conversation it has not heard of: earlier ones ring on."""
     (payload,) = _wechat_payloads(1, text=DANGER)
     began = time.perf_counter()
     sending = asyncio.create_task(fire(service.port, [payload], connections=1))
     async with asyncio.timeout(10):
         while True:
             news = await screen.receive_json()
-            if news["what"] == "alert":
+            if news["what"] == "alert" and news["conversation_id"] not in known:
+                known.add(news["conversation_id"])
                 break
     took = time.perf_counter() - began
     await sending
