@@ -123,7 +123,7 @@ def make_app(service: Service) -> web.Application:
     app = web.Application(client_max_size=settings.server.max_body_bytes)
     app[SHELL] = service.shell
     app[SERVICE] = service
-    instrument(app, service.shell)
+    instrument(app)
     if "gateway" in service.roles:
         for channel in service.channels:
             app.add_routes(channel.routes())

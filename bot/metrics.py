@@ -10,7 +10,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from sqlalchemy import select
 
-from bot.shell import SHELL, Shell
+from bot.shell import SHELL
 
 log = structlog.get_logger(__name__)
 
@@ -31,14 +31,13 @@ class Metrics:
         )
 
 
-def instrument(app: web.Application, shell: Shell) -> None:
+def instrument(app: web.Application) -> None:
     """Count requests, answer probes."""
-    metrics = app[METRICS] = Metrics()
+    app[METRICS] = Metrics()
     app.middlewares.insert(0, _measured)
     app.router.add_get("/healthz", _healthy)
     app.router.add_get("/readyz", _ready)
     app.router.add_get("/metrics", _show)
-    del metrics, shell
 
 
 @web.middleware

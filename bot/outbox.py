@@ -146,9 +146,6 @@ class OutboxService:
         """The channels there are; called once at start."""
         self._channels = {(c.name, c.account): c for c in channels}
 
-    def channel(self, name: str, account: str) -> Channel | None:
-        return self._channels.get((name, account))
-
     def hold(self, conversation: Conversation) -> float:
         """Seconds the sender leaves a reply to the message's own webhook."""
         channel = self._channels.get((conversation.channel, conversation.account))
