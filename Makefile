@@ -7,16 +7,17 @@ CONSOLE := bot/web/console
 WIDGET := bot/web/widget
 STATIC := bot/web/static
 
-.PHONY: run test bench demo setup setup-dev pages lint unit pages-test format locks clean help
+.PHONY: run test bench demo setup setup-dev extra rasa pages lint unit pages-test format locks clean help
 
 help:
 	@echo "make run     set up and start the service (http://127.0.0.1:8080)"
 	@echo "make test    set up and run all checks and tests"
 	@echo "make bench   measure against docs/benchmarks.md"
 	@echo "make demo    a demonstration desk in ./data-demo, on port 8090"
+	@echo "make extra   also install sentence-transformers (optional);  make rasa  Rasa's environment (optional, Python 3.10)"
 	@echo "make format  format the code;  make locks  refresh the lock files"
 
-run: setup
+run: setup compiled
 	@$(BIN)/qingting run
 
 demo: setup
@@ -28,6 +29,11 @@ demo: setup
 setup: $(VENV)/run.stamp pages
 setup-dev: $(VENV)/dev.stamp pages
 
+# Where Python is told not to keep what it compiles (PYTHONDONTWRITEBYTECODE), every start would compile anew: half of its time.
+compiled: setup
+	@$(BIN)/python -m compileall -qq bot escalation handlers knowledge nlu || true
+.PHONY: compiled
+
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
@@ -35,12 +41,24 @@ $(BIN)/python:
 $(VENV)/run.stamp: requirements/run.lock pyproject.toml | $(BIN)/python
 	@test -f $(VENV)/dev.stamp || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/dev.lock pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
+
+# Optional: large sentence encoders, and Rasa in an environment of its own. torch 2.13.0 is the build without GPU where pip finds one.
+extra: setup-dev $(VENV)/extra.stamp
+$(VENV)/extra.stamp: requirements/sentence-transformers.lock $(VENV)/dev.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/sentence-transformers.lock
+	@touch $@
+
+rasa: setup
+	$(BIN)/qingting rasa setup
 
 pages: $(STATIC)/console/index.html $(STATIC)/chat/.built
 
@@ -91,11 +109,16 @@ locks:
 	  --extra postgres --extra redis pyproject.toml -o requirements/run.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra postgres --extra redis --extra dev pyproject.toml -o requirements/dev.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra sentence-transformers -c requirements/dev.lock --override requirements/without-torch.txt pyproject.toml \
+	  -o requirements/sentence-transformers.lock
+	$(BIN)/uv pip compile -q --no-deps --python-version 3.10 --generate-hashes --no-annotate --no-emit-index-url \
+	  --custom-compile-command "make locks" nlu/rasa/requirements.txt -o nlu/rasa/requirements.txt
 
 clean:
-	rm -rf $(VENV) $(STATIC) $(CONSOLE)/node_modules $(WIDGET)/node_modules build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .rasa-venv $(STATIC) $(CONSOLE)/node_modules $(WIDGET)/node_modules build .mypy_cache .ruff_cache .pytest_cache
 
-# Long ones, run by hand: fifty deaths.
+# A long one, run by hand: fifty deaths in pieces; stopped and started again it goes on where it was.
 .PHONY: soak
 soak: setup-dev
-	QINGTING_KILL_RUNS=50 $(BIN)/pytest tests/faults/test_kill.py -q
+	$(BIN)/python -m tests.faults.soak

@@ -16,9 +16,9 @@ from typing import Any
 
 from aiohttp import web
 
-from bot import keys
+from bot import desk_id, keys
 from bot.alarms import Alarms
-from bot.brain import Brain
+from bot.brain import Brain, brain_of
 from bot.channels import Channel, sms, webchat, wechat
 from bot.daily import Daily
 from bot.desk_view import DeskNow
@@ -34,7 +34,7 @@ from bot.queue.memory import MemoryQueue
 from bot.sender import Sender
 from bot.settings import ConfigProblem, Settings
 from bot.shell import SHELL, Shell, utc_now
-from bot.storage import Storage
+from bot.storage import Storage, trouble
 from bot.storage.migrations import upgrade
 from bot.sweep import Sweep
 from bot.template_watch import TemplateWatch
@@ -44,7 +44,8 @@ SERVICE: web.AppKey[Service] = web.AppKey("service")
 
 
 class Service:
-    """All parts of one process. `roles`: "gateway" answers the outside, "worker" handles, sends and rings."""
+    """All parts of one process. `roles`: "gateway" answers the outside, "worker" handles, sends and rings. `brain`: one
+    that has begun already (run.py), else a new one."""
 
     def __init__(
         self,
@@ -52,23 +53,19 @@ class Service:
         *,
         roles: Sequence[str] = ("gateway", "worker"),
         clock: Callable[[], datetime] = utc_now,
+        brain: Brain | None = None,
     ) -> None:
         self.settings = settings
         self.roles = frozenset(roles)
         process = f"{os.getpid()}-{secrets.token_hex(4)}"
         storage = Storage(settings.storage.url)
         if storage.engines.sqlite and self.roles != {"gateway", "worker"}:
-            raise ConfigProblem("gateway and worker can run apart only on PostgreSQL; SQLite has one process")
+            raise ConfigProblem("storage.url：gateway 和 worker 分开运行要用 PostgreSQL；SQLite 只能一个进程")
         vault = keys.load(settings.storage)
         self.queue, bus = _queue_and_bus(settings, process)
         outbox = OutboxService(storage, vault, bus, process=process, clock=clock)
         inbox = InboxService(storage, vault, self.queue, bus, desk=settings.desk.id)
-        understanding = settings.understanding
-        brain = Brain(
-            processes=understanding.processes,
-            limit=understanding.limit_seconds,
-            memory_mb=understanding.memory_mb,
-        )
+        brain = brain or brain_of(settings)
         self.shell = Shell(
             settings=settings,
             storage=storage,
@@ -83,7 +80,7 @@ class Service:
         outbox.serve(self.channels)
         policy = policy_of(settings.escalation)
         self.sender = Sender(storage, vault, bus, outbox, self.channels, process=process, clock=clock)
-        self.sweep = Sweep(self.shell, self.queue, self.sender, brain)
+        self.sweep = Sweep(self.shell, self.queue, self.sender, self.channels)
         self.pipeline = Pipeline(self.shell, self.queue, brain, policy, DeskNow(settings.desk))
         self.templates = TemplateWatch(self.shell, self.pipeline)
         self.alarms = Alarms(self.shell)
@@ -97,7 +94,7 @@ class Service:
         thinking = asyncio.create_task(shell.brain.start())  # the models load while the database opens
         stack.push_async_callback(_forget, thinking)
         stack.push_async_callback(shell.brain.close)
-        await upgrade(shell.storage.engines.writing)
+        await self._open_database()
         await _begin(stack, shell.storage)
         await shell.storage.write(lambda session: keys.check(session, shell.vault))
         await thinking
@@ -115,6 +112,21 @@ class Service:
             await _begin(stack, self.ladder)
             await _begin(stack, self.daily)
         await _begin(stack, self._inbox)
+
+    async def _open_database(self) -> None:
+        """The newest schema, and this desk's rows in it. Raises ConfigProblem."""
+        storage, desk = self.shell.storage, self.settings.desk.id
+        try:
+            await upgrade(storage.engines.writing)
+            async with storage.read() as session:
+                await desk_id.check(session, desk)
+        except ConfigProblem:
+            raise
+        except Exception as error:
+            words = trouble.explained(error, self.settings.storage.url)
+            if words is None:
+                raise
+            raise ConfigProblem(words) from None
 
 
 def make_app(service: Service) -> web.Application:
@@ -157,7 +169,7 @@ def _queue_and_bus(settings: Settings, process: str) -> tuple[Queue, Bus]:
         from bot.queue.redis import RedisBus, RedisQueue
     except ModuleNotFoundError:
         raise ConfigProblem(
-            "queue.kind is redis, but the extra is not installed: pip install qingting[redis]"
+            "queue.kind：写了 redis，但没有装它的组件，请运行：pip install qingting[redis]"
         ) from None
     url = settings.queue.url.get_secret_value()
     return RedisQueue(url, worker=process, partitions=settings.queue.partitions), RedisBus(url)

@@ -85,7 +85,7 @@ async def report(settings: Settings, out: Console) -> bool:
     """Print the counts of the configured database. Returns whether the sums agree."""
     engines = Engines(settings.storage.url)
     try:
-        async with engines.read() as session:
+        async with engines.read(patient=True) as session:
             found = await audit(session)
     finally:
         await engines.close()

@@ -21,14 +21,19 @@ from typing import Any
 import orjson
 import structlog
 
+from bot import models
+from bot.rasa_address import RasaAddress, address_of
+from bot.settings import Settings
 from knowledge.answer import NOTHING, Answer, Candidate, Source
 from nlu import fallback
 from nlu.understanding import Span, Understanding
 
 log = structlog.get_logger(__name__)
 
+PACKAGED = "packaged"
 _LENGTH = struct.Struct("!I")
 _START_SECONDS = 30
+_START_SECONDS_LARGE = 600  # a large encoder reads every wording of every entry at its start
 _SHARE = 16  # questions a child gets at once: some 50 ms, after which an urgent one may go first
 
 
@@ -42,6 +47,20 @@ class Question:
     last_entry: str = ""
     # False where no answer is wanted (a human has the conversation): only the risk is judged.
     answer: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the children are to load, from `understanding` in config.yml. `rasa`: where a Rasa server is a second judge.
+
+    A model of the desk's own that is missing, changed or made for another version must not stop a desk at night: the packaged one
+    takes its place, and the log says so.
+    """
+
+    encoder: str = PACKAGED
+    rasa: RasaAddress | None = None
+    model: str = ""  # the desk's own model file, "" for the packaged one …
+    model_sha256: str = ""  # … and what it must be
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +99,10 @@ class _Child:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self.rasa_trouble = ""  # why Rasa was not heard the last time; "" where it was, or is not asked
 
     @classmethod
-    async def start(cls, memory_mb: int, command: Sequence[str]) -> _Child:
+    async def start(cls, memory_mb: int, command: Sequence[str], options: Options) -> _Child:
         process = await asyncio.create_subprocess_exec(
             *command,
             str(memory_mb),
@@ -91,14 +111,19 @@ class _Child:
             env=None,
         )
         child = cls(process)
+        limit = _START_SECONDS if options.encoder == PACKAGED else _START_SECONDS_LARGE
         try:
-            greeting = await asyncio.wait_for(child._receive(), _START_SECONDS)
+            await child._send(options)  # by pipe: a token must not stand on a command line
+            greeting = await asyncio.wait_for(child._receive(), limit)
         except (TimeoutError, asyncio.IncompleteReadError, OSError):
             await child.kill()
-            raise BrainProblem("the understanding process did not start; its own message is above") from None
+            raise BrainProblem(f"理解进程没能在 {limit} 秒内启动，上面几行是它自己的话") from None
         if "error" in greeting:
             await child.kill()
             raise BrainProblem(str(greeting["error"]))
+        child.rasa_trouble = str(greeting.get("rasa_trouble", ""))
+        if greeting.get("model_trouble"):
+            log.error("understanding.model_refused", why=greeting["model_trouble"], used="packaged")
         return child
 
     @property
@@ -109,10 +134,13 @@ class _Child:
         """Answers in order; raises _Failed when one does not come within `limit` seconds of the one before it."""
         thoughts: list[Thought] = []
         try:
-            await asyncio.wait_for(self._send([_as_json(q) for q in questions]), limit)
-            for question in questions:
-                reply = await asyncio.wait_for(self._receive(), limit)
-                thoughts.append(fall_back(question.text) if "error" in reply else _thought(reply))
+            async with asyncio.timeout(limit) as silence:
+                await self._send([_as_json(q) for q in questions])
+                for question in questions:
+                    silence.reschedule(asyncio.get_running_loop().time() + limit)
+                    reply = await self._receive()
+                    thoughts.append(fall_back(question.text) if "error" in reply else _thought(reply))
+                    self.rasa_trouble = str(reply.get("rasa_trouble", ""))
         except (
             TimeoutError,
             asyncio.IncompleteReadError,
@@ -156,28 +184,38 @@ class Brain:
         limit: float = 1.0,
         memory_mb: int = 1024,
         command: Sequence[str] = (sys.executable, "-m", "bot.brain_child"),
+        options: Options | None = None,
     ) -> None:
         self._processes = processes
         self._limit = limit
         self._memory_mb = memory_mb
         self._command = command
+        self._options = options or Options()
+        self._rasa_trouble = ""
         self._idle: deque[_Child] = deque()
         self._waiting: dict[bool, deque[asyncio.Future[_Child]]] = {True: deque(), False: deque()}
         self._children: set[_Child] = set()
         self._replacing: set[asyncio.Task[None]] = set()
+        self._first: asyncio.Task[None] | None = None
         self._closing = False
-        self.failures: deque[float] = deque(
-            maxlen=100
-        )  # loop times, read by the watch that pages a supervisor
+
+    def begin(self) -> None:
+        """Start the first child; it loads its models while the caller goes on. `start` waits for it."""
+        self._first = asyncio.create_task(self._add(), name="brain-first")
 
     async def start(self) -> None:
         """Start the children and wait for the first to be ready. Raises BrainProblem."""
-        await self._add()
+        if self._first is None:
+            self.begin()
+        assert self._first is not None
+        await self._first
         for _ in range(self._processes - 1):  # the others may come a moment later
             self._keep(asyncio.create_task(self._restart(), name="brain-start"))
 
     async def close(self) -> None:
         self._closing = True
+        if self._first is not None:
+            self._keep(self._first)
         for task in self._replacing:
             task.cancel()
         await asyncio.gather(*self._replacing, *(c.kill() for c in self._children), return_exceptions=True)
@@ -188,8 +226,6 @@ class Brain:
         thoughts: list[Thought] = []
         for at in range(0, len(questions), _SHARE):
             thoughts += await self._think_share(questions[at : at + _SHARE], urgent=urgent)
-        failures = sum(t.fell_back for t in thoughts)
-        self.failures.extend([asyncio.get_running_loop().time()] * failures)
         return thoughts
 
     async def _think_share(self, questions: Sequence[Question], *, urgent: bool) -> list[Thought]:
@@ -213,6 +249,7 @@ class Brain:
                 await self._replace(child)
                 raise
             else:
+                self._watch_rasa(child)
                 self._give(child)
             thoughts += done
             rest = rest[len(done) :]
@@ -222,11 +259,6 @@ class Brain:
     def ready(self) -> int:
         """How many processes are alive and have their models."""
         return len(self._children)
-
-    def failed_lately(self, window: float) -> int:
-        """How many messages fell back in the last `window` seconds."""
-        since = asyncio.get_running_loop().time() - window
-        return sum(at >= since for at in self.failures)
 
     async def _take(self, *, urgent: bool) -> _Child | None:
         """A free child, urgent callers first; None when none comes free within the limit."""
@@ -251,8 +283,9 @@ class Brain:
         self._idle.append(child)
 
     async def _add(self) -> None:
-        child = await _Child.start(self._memory_mb, self._command)
+        child = await _Child.start(self._memory_mb, self._command, self._options)
         self._children.add(child)
+        self._watch_rasa(child)
         self._give(child)
 
     async def _replace(self, child: _Child) -> None:
@@ -261,6 +294,14 @@ class Brain:
         if self._closing:
             return
         self._keep(asyncio.create_task(self._restart(), name="brain-restart"))
+
+    def _watch_rasa(self, child: _Child) -> None:
+        """Say once when Rasa is not heard any more, and once when it is again; the embedded engine goes on meanwhile."""
+        if child.rasa_trouble and not self._rasa_trouble:
+            log.warning("understanding.rasa_silent", why=child.rasa_trouble)
+        elif self._rasa_trouble and not child.rasa_trouble:
+            log.info("understanding.rasa_heard")
+        self._rasa_trouble = child.rasa_trouble
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._replacing.add(task)
@@ -277,6 +318,21 @@ class Brain:
                 log.error("understanding.restart_failed", error=str(error))
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 30)
+
+
+def brain_of(settings: Settings) -> Brain:
+    """The brain that the settings ask for, not begun. Raises ConfigProblem."""
+    wanted = settings.understanding
+    model = models.in_charge(settings)
+    options = Options(
+        encoder=wanted.encoder,
+        rasa=address_of(wanted.rasa) if wanted.engine == "rasa" else None,
+        model="" if model is None else str(model.path.absolute()),
+        model_sha256="" if model is None else model.sha256,
+    )
+    return Brain(
+        processes=wanted.processes, limit=wanted.limit_seconds, memory_mb=wanted.memory_mb, options=options
+    )
 
 
 def _as_json(question: Question) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The understanding process: reads questions from its standard input, writes what it understood. See brain.py.
 
-Run as `python -m bot.brain_child MEMORY_MB`. Frames are a 4-byte length and JSON; one frame in with a list of questions, one frame
-out for each. It holds the models, does nothing else, and may be killed at any moment.
+Run as `python -m bot.brain_child MEMORY_MB`. Frames are a 4-byte length and JSON: first one in with the options and one out when
+it is ready, then one in with a list of questions and one out for each. It holds the models, does nothing else, and may be
+killed at any moment.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy loads: one message
 
 import contextlib
 import gc
+import hashlib
 import resource
 import struct
 import sys
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
@@ -28,10 +31,9 @@ def main() -> None:
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break a frame
     try:
-        from knowledge.library import Library
-        from nlu.engine import Engine
-
-        engine, library = Engine.load(), Library.load()
+        options = _receive(source) or {}
+        embedded, model_trouble = _embedded(options)
+        engine, library = _engine(options, embedded), _library(options)
         engine.understand("你好")
         library.answer("你好")
     except Exception as error:
@@ -40,13 +42,52 @@ def main() -> None:
         raise SystemExit(1) from None
     gc.collect()
     gc.freeze()
-    _send(sink, {"ready": True})
+    trouble = getattr(engine, "trouble", "")
+    _send(sink, {"ready": True, "rasa_trouble": trouble, "model_trouble": model_trouble})
     # From here on nothing it prints is seen: a library's last words may quote what it read.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     while (questions := _receive(source)) is not None:
         for question in questions:
             _send(sink, _think(engine, library, question))
+
+
+def _embedded(options: dict[str, Any]) -> tuple[Any, str]:
+    """The engine with the desk's own model; where that cannot be trusted, with the packaged one, and why."""
+    from nlu.engine import Engine
+
+    if not options.get("model"):
+        return Engine.load(), ""
+    path = Path(options["model"])
+    try:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != options["model_sha256"]:
+            raise ValueError("the file is not the one that was promoted")
+        return Engine.load(path), ""
+    except Exception as error:
+        return Engine.load(), f"{path.name}: {type(error).__name__}: {error}"
+
+
+def _engine(options: dict[str, Any], engine: Any) -> Any:
+    """The embedded engine; with Rasa beside it where that is configured."""
+    if not options.get("rasa"):
+        return engine
+    from bot.rasa_address import RasaAddress
+    from bot.rasa_engine import RasaEngine
+
+    return RasaEngine(engine, RasaAddress(**options["rasa"]))
+
+
+def _library(options: dict[str, Any]) -> Any:
+    from knowledge.library import Library
+
+    spec = options.get("encoder", "packaged")
+    if spec == "packaged":
+        return Library.load()
+    from knowledge.entries import load_entries
+    from nlu.sentences import encoder_of
+
+    titles = [entry.title for entry in load_entries()]
+    return Library.load(encoder=encoder_of(spec, centre_on=titles))
 
 
 def _think(engine: Any, library: Any, question: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +102,11 @@ def _think(engine: Any, library: Any, question: dict[str, Any]) -> dict[str, Any
                 category=understanding.category,
             )
             answer = found
-        return {"understanding": understanding, "answer": answer}  # orjson writes dataclasses
+        return {  # orjson writes dataclasses
+            "understanding": understanding,
+            "answer": answer,
+            "rasa_trouble": getattr(engine, "trouble", ""),
+        }
     except (Exception, MemoryError) as error:
         # The type only: an exception's text may hold the words.
         return {"error": type(error).__name__}

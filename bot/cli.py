@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 
 from bot import settings as config
+from bot.learning_cli import COMMANDS
+from bot.rasa_cli import rasa_cli
 from bot.settings import ConfigProblem, Settings
 
 cli = typer.Typer(
@@ -18,6 +20,7 @@ cli = typer.Typer(
 )
 simulate_cli = typer.Typer(help="模拟微信、短信和网页来访，对着一个正在运行的服务。只发往本机。")
 cli.add_typer(simulate_cli, name="simulate")
+cli.add_typer(rasa_cli, name="rasa")
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="配置文件，默认 config.yml")]
 _out = Console(highlight=False)
@@ -109,9 +112,12 @@ def _simulate(
 def check_config(config_path: ConfigOption = None) -> None:
     """检查配置文件和密钥，不启动服务。"""
     from bot import keys
+    from bot.policy import weaker_than_promised
     from bot.run import is_new
 
     settings = _settings(config_path)
+    for setting in weaker_than_promised(settings):
+        _err.print(f"低于承诺  {setting}")
     if is_new(settings):
         _out.print("配置可以使用。密钥会在首次启动时生成。")
         return
@@ -130,12 +136,35 @@ def new_password(
     _out.print(f"{login} 的一次性密码：{password}   首次登录必须改；原来的登录都已退出。")
 
 
+@cli.command("move-desk")
+def move_desk(
+    old: Annotated[str, typer.Argument(help="库里现在的 desk.id")], config_path: ConfigOption = None
+) -> None:
+    """改了 config.yml 的 desk.id 以后：把原来代码下的人员、会话、工单都归到新代码。先停掉所有进程并备份。"""
+    from bot.desk_id import move
+
+    settings = _settings(config_path)
+    moved = asyncio.run(move(settings, old))
+    _out.print(f"{moved} 条记录已从 {old} 归到 {settings.desk.id}。")
+
+
 @cli.command()
-def classify() -> None:
+def classify(
+    engine: Annotated[
+        Literal["embedded", "rasa"], typer.Option(help="rasa：同时问配置里的 Rasa 服务器；它不应答就报错")
+    ] = "embedded",
+    config_path: ConfigOption = None,
+) -> None:
     """逐行理解：标准输入 {"id","text","history"}，标准输出 {"id","topic","risk","risk_score","kinds","category","about"}。"""
     from nlu.classify import classify_lines
 
-    _stream(classify_lines(sys.stdin))
+    if engine == "embedded":
+        _stream(classify_lines(sys.stdin))
+        return
+    from bot.rasa_engine import checked
+
+    with checked(_settings(config_path).understanding.rasa) as both:
+        _stream(classify_lines(sys.stdin, both))
 
 
 @cli.command()
@@ -144,6 +173,10 @@ def answer() -> None:
     from knowledge.answers_cli import answer_lines
 
     _stream(answer_lines(sys.stdin))
+
+
+for _command in COMMANDS:
+    cli.command()(_command)
 
 
 def _stream(lines: object) -> None:

@@ -20,7 +20,17 @@ from sqlalchemy.orm import InstrumentedAttribute
 from bot import erasing
 from bot.channels import StorageUnavailable
 from bot.shell import Shell
-from bot.tables import Base, ChatSession, Delivery, Fact, LoginDelay, LoginSession, Quota, ReturnCode
+from bot.tables import (
+    Base,
+    ChatSession,
+    Delivery,
+    DeliveryPart,
+    Fact,
+    LoginDelay,
+    LoginSession,
+    Quota,
+    ReturnCode,
+)
 from escalation import nuisance, retention, roster
 from escalation.tables import Contact
 
@@ -117,6 +127,12 @@ class Daily:
         ended = {
             "login_sessions": await _end(session, LoginSession, LoginSession.id, or_(*gone)),
             "deliveries": await _end(session, Delivery, Delivery.id, settled),
+            "delivery_parts": await _end(
+                session,
+                DeliveryPart,
+                DeliveryPart.id,
+                DeliveryPart.at < now - timedelta(days=keep.deliveries),
+            ),
             "quotas": await _end(session, Quota, Quota.id, Quota.until < now - _UNUSED_QUOTA),
             "chat_sessions": await _end(session, ChatSession, ChatSession.id, or_(*left)),
             "return_codes": await _end(

@@ -25,7 +25,7 @@ class DeskNow:
     async def view(self, session: AsyncSession, now: datetime) -> DeskView:
         """The desk as seen at `now`."""
         if self._looked_at is None or abs((now - self._looked_at).total_seconds()) >= 1:
-            self._on_duty = (await roster.on_duty(session, now)).somebody_there
+            self._on_duty = (await roster.on_duty(session, now, self._desk.id)).somebody_there
             self._looked_at = now
         return DeskView(
             name=self._desk.name,

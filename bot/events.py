@@ -19,6 +19,7 @@ What = Literal[
     "delivery",  # a delivery changed its state
     "typing",  # somebody types
     "finished",  # an inbound message was finished by a worker
+    "left",  # a web chat's token is worth nothing any more: its pages close, in whichever process they are
     "task",
     "template",
 ]

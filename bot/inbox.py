@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.channels import InboundMessage, StorageUnavailable, Stored
@@ -19,6 +19,7 @@ from bot.events import Bus, News
 from bot.queue import Queue
 from bot.storage import Storage
 from bot.storage.together import Together
+from escalation.columns import table_of
 from escalation.ids import new_id
 from escalation.people import contact_hash
 from escalation.privacy import Vault
@@ -34,6 +35,28 @@ class _Thread:
     person_id: int
     data_key: bytes | None
     conversation_id: int = 0
+
+
+# The statements, made once: they run many times a second, for many messages at a time.
+_KNOWN = (
+    select(Message.dedupe_hash, Message.id, Message.conversation_id, Conversation.contact_id)
+    .join(Conversation, Conversation.id == Message.conversation_id)
+    .where(Message.dedupe_hash.in_(bindparam("keys", expanding=True)))
+)
+_SENDERS = (
+    select(Contact.address_hash, Contact.id, Person.id, Person.data_key)
+    .join(Person, Person.id == Contact.person_id)
+    .where(Contact.address_hash.in_(bindparam("hashes", expanding=True)), Person.data_key.is_not(None))
+    .with_for_update(read=True, key_share=True, of=Person)  # an erasure waits for us, or we for it
+)
+_OPEN = (
+    select(Conversation.contact_id, Conversation.id)
+    .where(
+        Conversation.contact_id.in_(bindparam("contact_ids", expanding=True)), Conversation.state != "closed"
+    )
+    .order_by(Conversation.id)
+)
+_INSERT = {table: insert(table_of(table)) for table in (Person, Contact, Conversation, Message)}
 
 
 class InboxService:
@@ -64,7 +87,9 @@ class InboxService:
             raise
         except Exception as error:
             raise StorageUnavailable(type(error).__name__) from None
-        if stored.new:
+        if stored.new and _asks_nothing(message):
+            self._bus.publish(News("finished", extra={"message_id": stored.message_id}))
+        elif stored.new:
             # The fallback lexicon is quick enough to sort the bells by: danger does not wait behind questions.
             urgent = fallback.judge(message.text) is not None
             await self._queue.ring([stored.conversation_id], urgent=urgent)
@@ -88,9 +113,9 @@ class InboxService:
             thread = threads[_address(message)]
             row = rows[key] = self._row(message, key, thread)
             outcomes.append(Stored(row["id"], row["conversation_id"], thread.contact_id, new=True))
-            known[key] = replace(outcomes[-1], new=False)
+            known[key] = Stored(row["id"], row["conversation_id"], thread.contact_id, new=False)
         if rows:
-            await session.execute(insert(Message), list(rows.values()))
+            await session.execute(_INSERT[Message], list(rows.values()))
         return outcomes
 
     def _row(self, message: InboundMessage, key: bytes, thread: _Thread) -> dict[str, Any]:
@@ -98,6 +123,7 @@ class InboxService:
         meta = dict(message.meta)
         if message.unreadable:
             meta["unreadable"] = True
+        finished = _asks_nothing(message)
         return {
             "id": new_id(),
             "conversation_id": thread.conversation_id,
@@ -107,17 +133,15 @@ class InboxService:
             "dedupe_hash": key,
             "text_sealed": seal(message.text, "message.text"),
             "meta_sealed": seal(json.dumps(meta), "message.meta") if meta else None,
-            "state": "received",
+            "state": "answered" if finished else "received",
+            "risk": "none" if finished else None,
             "received_at": message.received_at,
+            "finished_at": message.received_at if finished else None,
         }
 
     async def _known(self, session: AsyncSession, keys: Sequence[bytes]) -> dict[bytes, Stored]:
         """Which of these messages are here already."""
-        rows = await session.execute(
-            select(Message.dedupe_hash, Message.id, Message.conversation_id, Conversation.contact_id)
-            .join(Conversation, Conversation.id == Message.conversation_id)
-            .where(Message.dedupe_hash.in_(keys))
-        )
+        rows = await session.execute(_KNOWN, {"keys": keys})
         return {
             key: Stored(message_id, conversation_id, contact_id, new=False)
             for key, message_id, conversation_id, contact_id in rows
@@ -130,12 +154,7 @@ class InboxService:
         """The contact and open conversation of every sender; made where there is none."""
         first = {_address(m): m for m in reversed(messages)}
         hashes = {contact_hash(self._vault, *address): address for address in first}
-        found = await session.execute(
-            select(Contact.address_hash, Contact.id, Person.id, Person.data_key)
-            .join(Person, Person.id == Contact.person_id)
-            .where(Contact.address_hash.in_(list(hashes)), Person.data_key.is_not(None))
-            .with_for_update(read=True, key_share=True, of=Person)  # an erasure waits for us, or we for it
-        )
+        found = await session.execute(_SENDERS, {"hashes": list(hashes)})
         threads = {hashes[h]: _Thread(contact_id, person_id, key) for h, contact_id, person_id, key in found}
         await _find_open(session, threads.values())
         if without := [t for t in threads.values() if not t.conversation_id]:
@@ -210,7 +229,7 @@ class InboxService:
                 )
         for table, rows in ((Person, persons), (Contact, contacts), (Conversation, conversations)):
             if rows:
-                await session.execute(insert(table), rows)
+                await session.execute(_INSERT[table], rows)
 
 
 async def _find_open(session: AsyncSession, threads: Iterable[_Thread]) -> None:
@@ -218,13 +237,17 @@ async def _find_open(session: AsyncSession, threads: Iterable[_Thread]) -> None:
     by_contact = {t.contact_id: t for t in threads}
     if not by_contact:
         return
-    open_ones = await session.execute(
-        select(Conversation.contact_id, Conversation.id)
-        .where(Conversation.contact_id.in_(list(by_contact)), Conversation.state != "closed")
-        .order_by(Conversation.id)
-    )
-    for contact_id, conversation_id in open_ones:
+    for contact_id, conversation_id in await session.execute(_OPEN, {"contact_ids": list(by_contact)}):
         by_contact[contact_id].conversation_id = conversation_id
+
+
+def _asks_nothing(message: InboundMessage) -> bool:
+    """An event that is only noted (a menu page looked at, an unfollowing): it is finished when it is stored."""
+    return (
+        message.kind == "event"
+        and not (message.text or message.unreadable)
+        and not message.meta.keys() & {"command", "opt_out"}
+    )
 
 
 def _address(message: InboundMessage) -> tuple[str, str, str]:

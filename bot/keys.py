@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.settings import ConfigProblem, StorageSection, check_private
+from bot.settings import ConfigProblem, StorageSection, check_private, reason
 from bot.tables import Fact
 from escalation.privacy import KEY_BYTES, KeyProblem, Vault
 
@@ -24,10 +24,11 @@ def load(section: StorageSection) -> Vault:
         text = path.read_text(encoding="ascii")
     except FileNotFoundError:
         raise ConfigProblem(
-            f"{path}: the master key is missing. Restore it from its backup; without it nothing stored can be read."
+            f"{path}：主密钥不见了。请从备份恢复这个文件；没有它，存下的内容谁也读不出来。"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigProblem(f"{path}: the master key cannot be read ({type(error).__name__})") from None
+        why = reason(error) if isinstance(error, OSError) else "里面不是密钥"
+        raise ConfigProblem(f"{path}：主密钥读不出来（{why}）") from None
     return _vault(text, str(path))
 
 
@@ -52,7 +53,7 @@ async def check(session: AsyncSession, vault: Vault) -> None:
         session.add(Fact(name="key_check", value=vault.check_value()))
     elif known != vault.check_value():
         raise ConfigProblem(
-            "the master key is not the one this database was sealed with; use the right key file"
+            "主密钥（storage.master_key_file 或环境变量）不是这个数据库用的那一把，请换回对的密钥文件"
         )
 
 
@@ -60,4 +61,4 @@ def _vault(text: str, place: str) -> Vault:
     try:
         return Vault(bytes.fromhex(text.strip()))
     except (ValueError, KeyProblem):
-        raise ConfigProblem(f"{place}: the master key must be {2 * KEY_BYTES} hex digits") from None
+        raise ConfigProblem(f"{place}：主密钥应为 {2 * KEY_BYTES} 个十六进制数字") from None

@@ -25,7 +25,7 @@ from bot.channels import StorageUnavailable
 from bot.desk_view import DeskNow
 from bot.events import News
 from bot.outbox import Draft
-from bot.policy import longer_than_promised, policy_of
+from bot.policy import policy_of
 from bot.shell import Shell
 from escalation import alerts, desk, episodes, nuisance, people, roster
 from escalation.alerts import Ring
@@ -58,8 +58,6 @@ class Ladder:
         self._idle = self._closing = False
 
     async def start(self) -> None:
-        for setting in longer_than_promised(self._shell.settings.escalation):
-            log.warning("ladder.slower_than_promised", setting=setting)
         ready = asyncio.Event()
         self._task = asyncio.create_task(self._run(ready), name="ladder")
         await ready.wait()

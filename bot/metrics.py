@@ -29,6 +29,16 @@ class Metrics:
         self.seconds = Histogram(
             "qingting_request_seconds", "HTTP request times", ["route"], registry=self.registry
         )
+        self._of: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        known = self._of.get((route, status))
+        if known is None:  # as many as routes times status codes
+            known = self.requests.labels(route, status), self.seconds.labels(route)
+            self._of[route, status] = known
+        known[0].inc()
+        known[1].observe(seconds)
 
 
 def instrument(app: web.Application) -> None:
@@ -55,8 +65,7 @@ async def _measured(request: web.Request, handler: _Handler) -> web.StreamRespon
         status = refusal.status
         raise
     finally:
-        metrics.requests.labels(route, status).inc()
-        metrics.seconds.labels(route).observe(time.perf_counter() - began)
+        metrics.request(route, status, time.perf_counter() - began)
 
 
 async def _healthy(_request: web.Request) -> web.Response:

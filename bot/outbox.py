@@ -7,21 +7,24 @@ is still open may carry them in its own answer (`passive`); a web chat page fetc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import orjson
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.channels import Button, Channel, OutboundMessage
+from bot.channels import Button, Channel, OutboundMessage, ShowsTyping, StorageUnavailable
 from bot.events import Bus, News
 from bot.storage import Storage
 from bot.storage.together import Together
-from bot.tables import Delivery
+from bot.tables import Delivery, DeliveryPart
 from escalation import episodes, tasks
+from escalation.columns import table_of
 from escalation.ids import made_at, new_id
 from escalation.privacy import DataKey, Unreadable, Vault
 from escalation.tables import Contact, Conversation, Message, Person
@@ -29,6 +32,9 @@ from escalation.tables import Contact, Conversation, Message, Person
 CRISIS, HUMAN, BOT, PROACTIVE = 0, 1, 2, 3
 _YOUNG = timedelta(seconds=2)
 _REMEMBERED = 10_000
+_TYPES_EVERY = timedelta(seconds=8)  # WeChat shows it for some fifteen
+# A webhook that lives claims an answer within milliseconds of its being written. After this its connection, or its process, is gone.
+_CLAIMED_WITHIN = timedelta(seconds=1)
 # WeChat's codes for "window closed" and "quota spent": the person's next message opens both again.
 WAITS_FOR_PERSON = ("45015", "45047")
 
@@ -53,15 +59,12 @@ async def write(
     now: datetime,
     author: str = "bot",
     staff_id: int | None = None,
-    reply_to: Message | None = None,
-    hold: float = 0,
     key: DataKey | None = None,
 ) -> list[Message]:
     """Add outgoing messages and their deliveries to the caller's transaction.
 
-    `lane`: CRISIS, HUMAN, BOT or PROACTIVE. `hold` seconds, counted from the message it answers, the sender leaves them
-    for that message's own webhook (Channel.passive_seconds). Safety texts and a human's words are sent again when a
-    crash leaves their outcome unknown; other replies are not. Returns the messages; one already written is left out.
+    `lane`: CRISIS, HUMAN, BOT or PROACTIVE. Safety texts and a human's words are sent again when a crash leaves their
+    outcome unknown; other replies are not. Returns the messages; one already written is left out.
     """
     if key is None:
         person = await session.get_one(Person, conversation.person_id)
@@ -71,46 +74,93 @@ async def write(
         dedupe = vault.fingerprint("reply", str(conversation.id), reply.dedupe) if reply.dedupe else None
         if dedupe and await session.scalar(select(Message.id).where(Message.dedupe_hash == dedupe)):
             continue
-        meta = (
-            {"buttons": [{"label": b.label, "value": b.value} for b in reply.buttons]}
-            if reply.buttons
-            else None
-        )
-        message = Message(
-            id=new_id(),
-            conversation_id=conversation.id,
-            direction="out",
-            author=author,
-            staff_id=staff_id,
-            kind="text",
-            dedupe_hash=dedupe,
-            text_sealed=key.seal(reply.text, "message.text"),
-            meta_sealed=key.seal(orjson.dumps(meta).decode(), "message.meta") if meta else None,
-            state="written",
-            template=reply.template or None,
-            reply_to=reply_to.id if reply_to else None,
-            received_at=now,
-        )
-        due = max(now, reply_to.received_at + timedelta(seconds=hold)) if reply_to and hold else now
-        session.add(message)
-        session.add(
-            Delivery(
-                id=new_id(),
-                message_id=message.id,
-                reply_to=message.reply_to,
-                conversation_id=conversation.id,
-                contact_id=conversation.contact_id,
-                channel=conversation.channel,
-                account=conversation.account,
-                lane=lane,
-                state="pending",
-                next_at=due,
-                attempts=0,
-                resend_if_unknown=lane in (CRISIS, HUMAN),
-            )
-        )
-        written.append(message)
+        message, delivery = _rows(conversation, reply, key, lane=lane, now=now, due=now, author=author)
+        message |= {"dedupe_hash": dedupe, "staff_id": staff_id}
+        written.append(Message(**message))
+        session.add(written[-1])
+        session.add(Delivery(**delivery))
     return written
+
+
+class Answers:
+    """Answers to many messages, written by two statements: hundreds a second would be too many objects for a session."""
+
+    def __init__(self) -> None:
+        self._messages: list[dict[str, Any]] = []
+        self._deliveries: list[dict[str, Any]] = []
+        self.due = False  # whether any of them is the sender's at once
+
+    def add(
+        self,
+        conversation: Conversation,
+        replies: Sequence[Draft],
+        key: DataKey,
+        *,
+        lane: int,
+        now: datetime,
+        message_id: int,
+        received_at: datetime,
+        hold: float,
+    ) -> None:
+        """Answer the inbound message `message_id`. For `hold` seconds from its arrival the sender leaves the answer to
+        that message's own webhook (Channel.passive_seconds); a safety text for a moment only, should nobody be there."""
+        due = max(now, received_at + timedelta(seconds=hold)) if hold else now
+        if lane == CRISIS:
+            due = min(due, now + _CLAIMED_WITHIN)
+        self.due = self.due or due <= now
+        for reply in replies:
+            message, delivery = _rows(conversation, reply, key, lane=lane, now=now, due=due, author="bot")
+            message["reply_to"] = delivery["reply_to"] = message_id
+            self._messages.append(message)
+            self._deliveries.append(delivery)
+
+    async def store(self, session: AsyncSession) -> None:
+        """Add all of them to the caller's transaction."""
+        if self._messages:
+            await session.execute(insert(table_of(Message)), self._messages)
+            await session.execute(insert(table_of(Delivery)), self._deliveries)
+
+
+def _rows(
+    conversation: Conversation,
+    reply: Draft,
+    key: DataKey,
+    *,
+    lane: int,
+    now: datetime,
+    due: datetime,
+    author: str,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The columns of one outgoing message, and of its delivery."""
+    meta = None
+    if reply.buttons:
+        meta = orjson.dumps({"buttons": [{"label": b.label, "value": b.value} for b in reply.buttons]})
+    message = {
+        "id": new_id(),
+        "conversation_id": conversation.id,
+        "direction": "out",
+        "author": author,
+        "kind": "text",
+        "text_sealed": key.seal(reply.text, "message.text"),
+        "meta_sealed": key.seal(meta.decode(), "message.meta") if meta else None,
+        "state": "written",
+        "template": reply.template or None,
+        "received_at": now,
+    }
+    delivery = {
+        "id": new_id(),
+        "message_id": message["id"],
+        "conversation_id": conversation.id,
+        "contact_id": conversation.contact_id,
+        "channel": conversation.channel,
+        "account": conversation.account,
+        "lane": lane,
+        "state": "pending",
+        "next_at": due,
+        "attempts": 0,
+        "resend_if_unknown": lane in (CRISIS, HUMAN),
+    }
+    return message, delivery
 
 
 class OutboxService:
@@ -129,6 +179,8 @@ class OutboxService:
         self._lately: OrderedDict[int, None] = OrderedDict()  # messages finished a moment ago
         self._claim = Together(storage, self._claim_passive)
         self._settle = Together(storage, self._settle_all)
+        self._typed: OrderedDict[int, datetime] = OrderedDict()  # conversation -> when it was last shown
+        self._typing: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Task[None] | None = None
         self.wake = asyncio.Event()  # for the sender
 
@@ -138,9 +190,50 @@ class OutboxService:
         await ready.wait()
 
     async def close(self) -> None:
+        if self._typing:
+            await asyncio.wait(self._typing, timeout=1)
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.gather(self._listener, return_exceptions=True)
+
+    def types(self, conversation_id: int, staff_id: int) -> None:
+        """A counsellor types in their conversation: shown to the person where the channel has a way of its own (WeChat).
+        Web pages hear of it by news. Returns at once; now and then is enough, and a failure is not worth telling."""
+        now = self._clock()
+        last = self._typed.get(conversation_id)
+        shown = any(isinstance(c, ShowsTyping) for c in self._channels.values())
+        if not shown or (last is not None and now - last < _TYPES_EVERY):
+            return
+        self._typed[conversation_id] = now
+        self._typed.move_to_end(conversation_id)
+        if len(self._typed) > _REMEMBERED:
+            self._typed.popitem(last=False)
+        task = asyncio.create_task(self._show_typing(conversation_id, staff_id), name="typing")
+        self._typing.add(task)
+        task.add_done_callback(self._typing.discard)
+
+    async def _show_typing(self, conversation_id: int, staff_id: int) -> None:
+        async with self._storage.read() as session:
+            row = (
+                await session.execute(
+                    select(
+                        Conversation.channel, Conversation.account, Contact.address_sealed, Person.data_key
+                    )
+                    .join(Contact, Contact.id == Conversation.contact_id)
+                    .join(Person, Person.id == Conversation.person_id)
+                    .where(
+                        Conversation.id == conversation_id,
+                        Conversation.state == "human",
+                        Conversation.owner_id == staff_id,
+                    )
+                )
+            ).one_or_none()
+        channel = None if row is None else self._channels.get((row.channel, row.account))
+        if row is None or not isinstance(channel, ShowsTyping):
+            return
+        with contextlib.suppress(Unreadable):
+            address = self._vault.person_key(row.data_key).open(row.address_sealed, "contact.address")
+            await channel.typing(address)
 
     def serve(self, channels: Iterable[Channel]) -> None:
         """The channels there are; called once at start."""
@@ -151,9 +244,10 @@ class OutboxService:
         channel = self._channels.get((conversation.channel, conversation.account))
         return channel.passive_seconds if channel else 0
 
-    def ring(self, conversation_id: int) -> None:
-        """Replies of this conversation were committed: wake the sender and the screens."""
-        self.wake.set()
+    def ring(self, conversation_id: int, *, due: bool = True) -> None:
+        """Replies of this conversation were committed: wake the screens, and the sender if anything is `due` already."""
+        if due:
+            self.wake.set()
         self._bus.publish(News("message", conversation_id))
 
     async def passive(self, message_id: int, *, within: float) -> Sequence[OutboundMessage]:
@@ -170,7 +264,9 @@ class OutboxService:
             # A message of this moment has its news still to come; of an older one it may have passed already.
             young = self._clock() - made_at(message_id) < _YOUNG
             if young or not await self._is_finished(message_id):
-                await asyncio.wait([finished], timeout=within)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(within):
+                        await finished
         finally:
             self._finished[message_id].discard(finished)
             if not self._finished[message_id]:
@@ -179,8 +275,8 @@ class OutboxService:
     async def said(self, message_id: int) -> Sequence[OutboundMessage]:
         """See bot.channels.Outbox.said."""
         async with self._storage.read() as session:
-            rows = await session.scalars(
-                select(Delivery)
+            ids = await session.scalars(
+                select(Delivery.id)
                 .where(
                     Delivery.reply_to == message_id,
                     Delivery.via == "passive",
@@ -188,23 +284,23 @@ class OutboxService:
                 )
                 .order_by(Delivery.id)
             )
-            return await outbound(session, self._vault, list(rows))
+            return await outbound(session, self._vault, list(ids))
 
     async def settle(self, delivery_ids: Sequence[int], *, sent: bool) -> None:
         """See bot.channels.Outbox.settle. Not written out: back to waiting, since nobody has seen it."""
-        await asyncio.gather(*(self._settle((delivery_id, sent)) for delivery_id in delivery_ids))
+        await self._settle((delivery_ids, sent))
         if not sent:
             self.wake.set()
 
     async def _settle_all(
-        self, session: AsyncSession, outcomes: Sequence[tuple[int, bool]]
+        self, session: AsyncSession, outcomes: Sequence[tuple[Sequence[int], bool]]
     ) -> Sequence[None]:
         now = self._clock()
         for sent, values in (
-            (True, {"state": "sent", "settled_at": now}),
+            (True, {"state": "sent", "settled_at": now, "error": None}),
             (False, {"state": "pending", "via": None, "next_at": now}),
         ):
-            ids = [delivery_id for delivery_id, outcome in outcomes if outcome is sent]
+            ids = [delivery_id for settled, outcome in outcomes if outcome is sent for delivery_id in settled]
             if ids:
                 await session.execute(
                     update(Delivery)
@@ -228,11 +324,17 @@ class OutboxService:
                     Delivery.provider_id == provider_id,
                 )
             )
-            if delivery is not None and delivery.state != "delivered":
-                delivery.state = "delivered" if delivered else "failed"
+            arrived: bool | None = delivered
+            if delivery is None:
+                delivery, arrived = await _part_receipt(
+                    session, channel, account, provider_id, delivered=delivered
+                )
+            state = "delivered" if arrived else "failed"
+            if delivery is not None and arrived is not None and delivery.state not in ("delivered", state):
+                delivery.state = state
                 delivery.error = code or None
                 delivery.settled_at = now
-                if not delivered:
+                if not arrived:
                     await cannot_reach(session, delivery, now)
             return delivery
 
@@ -240,6 +342,37 @@ class OutboxService:
         if found is not None:
             self._bus.publish(News("delivery", found.conversation_id, {"state": found.state}))
         return found is not None
+
+    async def parts_taken(self, delivery_id: int, *, of: int) -> int:
+        """How many pieces of a long text the provider has taken already: sending goes on behind them. A text that is cut
+        differently now (`of`) begins anew."""
+        async with self._storage.read() as session:
+            taken = await session.scalar(
+                select(func.count()).where(DeliveryPart.delivery_id == delivery_id, DeliveryPart.of == of)
+            )
+        return int(taken or 0)
+
+    async def part_taken(
+        self, delivery_id: int, number: int, *, of: int, provider_id: str = "", urgent: bool = False
+    ) -> None:
+        """The provider took piece `number` (from 0) of `of`. Never raises: unwritten, it is only sent again after a failure."""
+        now = self._clock()
+
+        async def work(session: AsyncSession) -> None:
+            other = or_(DeliveryPart.number == number, DeliveryPart.of != of)
+            await session.execute(delete(DeliveryPart).where(DeliveryPart.delivery_id == delivery_id, other))
+            part = DeliveryPart(
+                delivery_id=delivery_id,
+                number=number,
+                of=of,
+                state="sent",
+                provider_id=provider_id or None,
+                at=now,
+            )
+            session.add(part)
+
+        with contextlib.suppress(StorageUnavailable):
+            await self._storage.write(work, urgent=urgent)
 
     async def _listen(self, ready: asyncio.Event) -> None:
         async with self._bus.listen() as news:
@@ -263,89 +396,128 @@ class OutboxService:
         self, session: AsyncSession, message_ids: Sequence[int]
     ) -> Sequence[Sequence[OutboundMessage]]:
         """For each inbound message what waits for its sender; a contact's replies go to the first who asks."""
-        contacts = await session.execute(
-            select(Message.id, Conversation.contact_id)
-            .join(Conversation, Message.conversation_id == Conversation.id)
-            .where(Message.id.in_(message_ids))
-        )
         asking: dict[int, int] = {}
-        for message_id, contact_id in contacts:
+        for message_id, contact_id in await session.execute(_ASKERS, {"message_ids": message_ids}):
             asking.setdefault(contact_id, message_id)
-        waiting = list(
-            await session.scalars(
-                select(Delivery)
-                .where(
-                    Delivery.contact_id.in_(list(asking)),
-                    or_(
-                        Delivery.state == "pending",
-                        # A human's words that had no quota left: the person has written again, now they can go.
-                        and_(
-                            Delivery.state == "failed",
-                            Delivery.lane == HUMAN,
-                            Delivery.error.in_(WAITS_FOR_PERSON),
-                        ),
-                    ),
-                )
-                .order_by(Delivery.id)
-                .with_for_update(skip_locked=True)
-            )
-        )
-        now = self._clock()
-        for delivery in waiting:
-            delivery.state = "attempting"
-            delivery.via = "passive"
-            delivery.reply_to = asking[delivery.contact_id]
-            delivery.attempts += 1
-            delivery.attempted_at = now
-            delivery.attempted_by = self._process
-        await session.flush()
+        waiting = (await session.execute(_WAITING, {"contact_ids": list(asking)})).all()
         claimed: dict[int, list[OutboundMessage]] = {message_id: [] for message_id in message_ids}
-        for message in await outbound(session, self._vault, waiting):
-            claimed[asking[message.contact_id]].append(message)
+        if waiting:
+            now = self._clock()
+            attempts = [
+                {"delivery_id": delivery_id, "asked_by": asking[contact_id], "now": now, "who": self._process}
+                for delivery_id, contact_id in waiting
+            ]
+            await session.execute(_ATTEMPT, attempts)
+            for message in await outbound(session, self._vault, [delivery_id for delivery_id, _ in waiting]):
+                claimed[asking[message.contact_id]].append(message)
         return [claimed[message_id] for message_id in message_ids]
 
 
-async def outbound(
-    session: AsyncSession, vault: Vault, deliveries: Sequence[Delivery]
-) -> list[OutboundMessage]:
+# The statements of a passive answer, made once: they run for every message that WeChat brings.
+_ASKERS = (
+    select(Message.id, Conversation.contact_id)
+    .join(Conversation, Message.conversation_id == Conversation.id)
+    .where(Message.id.in_(bindparam("message_ids", expanding=True)))
+)
+_WAITING = (
+    select(Delivery.id, Delivery.contact_id)
+    .where(
+        Delivery.contact_id.in_(bindparam("contact_ids", expanding=True)),
+        or_(
+            Delivery.state == "pending",
+            # A human's words that had no quota left: the person has written again, now they can go.
+            and_(Delivery.state == "failed", Delivery.lane == HUMAN, Delivery.error.in_(WAITS_FOR_PERSON)),
+        ),
+    )
+    .order_by(Delivery.id)
+    .with_for_update(skip_locked=True)
+)
+_deliveries = table_of(Delivery)
+_ATTEMPT = (
+    update(_deliveries)
+    .where(_deliveries.c.id == bindparam("delivery_id"))
+    .values(
+        state="attempting",
+        via="passive",
+        reply_to=bindparam("asked_by"),
+        attempts=_deliveries.c.attempts + 1,
+        attempted_at=bindparam("now"),
+        attempted_by=bindparam("who"),
+    )
+)
+_WORDS = (
+    select(
+        Delivery.id,
+        Delivery.lane,
+        Message.text_sealed,
+        Message.meta_sealed,
+        Message.template,
+        Contact.id,
+        Contact.address_sealed,
+        Person.data_key,
+    )
+    .join(Message, Message.id == Delivery.message_id)
+    .join(Conversation, Conversation.id == Message.conversation_id)
+    .join(Contact, Contact.id == Conversation.contact_id)
+    .join(Person, Person.id == Conversation.person_id)
+    .where(Delivery.id.in_(bindparam("delivery_ids", expanding=True)), Message.text_sealed.is_not(None))
+)
+
+
+async def outbound(session: AsyncSession, vault: Vault, delivery_ids: Sequence[int]) -> list[OutboundMessage]:
     """Deliveries with words and address opened, in the same order. What cannot be read any more (an erased person's, a
     damaged row) is left out."""
-    if not deliveries:
+    if not delivery_ids:
         return []
-    rows = await session.execute(
-        select(Message, Contact, Person.data_key)
-        .join(Conversation, Conversation.id == Message.conversation_id)
-        .join(Contact, Contact.id == Conversation.contact_id)
-        .join(Person, Person.id == Conversation.person_id)
-        .where(Message.id.in_([d.message_id for d in deliveries]))
-    )
-    found = {message.id: (message, contact, data_key) for message, contact, data_key in rows}
-    opened = []
-    for delivery in deliveries:
-        if delivery.message_id not in found:
-            continue
-        message, contact, data_key = found[delivery.message_id]
-        if message.text_sealed is None:
-            continue
+    opened: dict[int, OutboundMessage] = {}
+    for row in await session.execute(_WORDS, {"delivery_ids": delivery_ids}):
+        delivery_id, lane, text_sealed, meta_sealed, template, contact_id, address_sealed, data_key = row
         try:
             key = vault.person_key(data_key)
-            meta = orjson.loads(key.open(message.meta_sealed, "message.meta")) if message.meta_sealed else {}
-            address = key.open(contact.address_sealed, "contact.address")
-            text = key.open(message.text_sealed, "message.text")
+            meta = orjson.loads(key.open(meta_sealed, "message.meta")) if meta_sealed else {}
+            address = key.open(address_sealed, "contact.address")
+            text = key.open(text_sealed or b"", "message.text")
         except Unreadable:
             continue
-        opened.append(
-            OutboundMessage(
-                delivery_id=delivery.id,
-                contact_id=contact.id,
-                address=address,
-                text=text,
-                buttons=[Button(b["label"], b["value"]) for b in meta.get("buttons", ())],
-                template=message.template or "",
-                lane=delivery.lane,
-            )
+        opened[delivery_id] = OutboundMessage(
+            delivery_id=delivery_id,
+            contact_id=contact_id,
+            address=address,
+            text=text,
+            buttons=[Button(b["label"], b["value"]) for b in meta.get("buttons", ())],
+            template=template or "",
+            lane=lane,
         )
-    return opened
+    return [opened[delivery_id] for delivery_id in delivery_ids if delivery_id in opened]
+
+
+async def _part_receipt(
+    session: AsyncSession, channel: str, account: str, provider_id: str, *, delivered: bool
+) -> tuple[Delivery | None, bool | None]:
+    """What became of one piece of a long text: its delivery, and whether the whole has arrived (None: not known yet). One lost
+    piece is a lost text. No delivery: the id is not known, or the other pieces are still being sent: ask again."""
+    found = (
+        await session.execute(
+            select(DeliveryPart, Delivery)
+            .join(Delivery, Delivery.id == DeliveryPart.delivery_id)
+            .where(
+                DeliveryPart.provider_id == provider_id,
+                Delivery.channel == channel,
+                Delivery.account == account,
+            )
+            .with_for_update(of=Delivery)
+        )
+    ).first()
+    if found is None:
+        return None, None
+    part, delivery = found
+    part.state = "delivered" if delivered else "failed"
+    await session.flush()
+    if delivery.state in ("pending", "attempting"):
+        return None, None
+    of_all = select(DeliveryPart.state).where(DeliveryPart.delivery_id == delivery.id).distinct()
+    states = set(await session.scalars(of_all))
+    return delivery, False if "failed" in states else True if states == {"delivered"} else None
 
 
 async def cannot_reach(session: AsyncSession, delivery: Delivery, now: datetime) -> None:

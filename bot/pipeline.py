@@ -21,10 +21,11 @@ from typing import Any
 
 import orjson
 import structlog
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.attributes import flag_modified
 
-from bot import outbox
+from bot import failures, outbox
 from bot.brain import Brain, Question, Thought, fall_back
 from bot.channels import Button, StorageUnavailable
 from bot.desk_view import DeskNow
@@ -33,7 +34,8 @@ from bot.outbox import Draft
 from bot.queue import Bell, Queue
 from bot.shell import Shell
 from bot.storage.engine import is_unavailable
-from escalation import alerts, conversations, episodes, people, risk, satisfaction
+from escalation import alerts, conversations, episodes, nuisance, people, risk, satisfaction
+from escalation.columns import table_of
 from escalation.policy import Policy
 from escalation.privacy import DataKey, Unreadable, Vault
 from escalation.tables import Conversation, Episode, Message, Person
@@ -68,6 +70,7 @@ class _Work:
 
     conversation_id: int
     key: DataKey
+    memory_sealed: bytes | None
     memory: dict[str, Any]
     channel: str
     with_human: bool
@@ -80,7 +83,65 @@ class _Effects:
 
     finished: list[int] = field(default_factory=list)
     replied: set[int] = field(default_factory=set)
+    due: bool = True  # whether any of the replies is the sender's at once
     alerted: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Writing:
+    """One transaction under way: what its turns share, and the rows they leave to be written together at its end."""
+
+    session: AsyncSession
+    view: handler.DeskView
+    marked: set[int]  # persons with a nuisance mark
+    answers: outbox.Answers = field(default_factory=outbox.Answers)
+    endings: list[dict[str, Any]] = field(default_factory=list)
+    effects: _Effects = field(default_factory=_Effects)
+
+
+_UNFINISHED = (
+    select(
+        Message.id,
+        Message.kind,
+        Message.text_sealed,
+        Message.meta_sealed,
+        Message.received_at,
+        Conversation.id,
+        Conversation.channel,
+        Conversation.state,
+        Conversation.memory_sealed,
+        Person.data_key,
+    )
+    .join(Conversation, Conversation.id == Message.conversation_id)
+    .join(Person, Person.id == Conversation.person_id)
+    .where(
+        Message.conversation_id.in_(bindparam("conversation_ids", expanding=True)),
+        Message.state == "received",
+    )
+    .order_by(Message.id)
+)
+_LOCKED = (
+    select(Conversation)
+    .where(Conversation.id.in_(bindparam("conversation_ids", expanding=True)))
+    .order_by(Conversation.id)  # everybody locks in the same order
+    .with_for_update()
+)
+_STILL = select(Message.id).where(
+    Message.id.in_(bindparam("message_ids", expanding=True)), Message.state == "received"
+)
+# Written after every turn, changed or not: conversations that change the same columns share one statement.
+_TURNED = (
+    "state",
+    "risk",
+    "topic",
+    "category",
+    "queue_rank",
+    "waiting_since",
+    "last_inbound_at",
+    "memory_sealed",
+)
+_messages = table_of(Message)
+_END = update(_messages).where(_messages.c.id == bindparam("message_id"))
 
 
 class Pipeline:
@@ -151,21 +212,25 @@ class Pipeline:
         for work in works:
             self._tries.pop(work.conversation_id, None)
         self._tell(effects)
-        if any(m.thought and m.thought.fell_back for w in works for m in w.messages):
-            await self._page_if_down(works[-1])
+        failed = sum(m.thought is not None and m.thought.fell_back for w in works for m in w.messages)
+        if failed:
+            await self._page_if_down(works[-1], failed)
 
-    async def _page_if_down(self, work: _Work) -> None:
-        """Understanding failed several times in a short time: a supervisor must know (promise 4)."""
-        watch = self._shell.settings.understanding
-        if self._brain.failed_lately(watch.failures_window_seconds) < watch.failures_page:
-            return
+    async def _page_if_down(self, work: _Work, failed: int) -> None:
+        """Understanding failed several times in a short time, here or elsewhere: a supervisor must know (promise 4)."""
+        settings, now = self._shell.settings, self._shell.clock()
+        watch, desk = settings.understanding, settings.desk.id
 
-        async def page(session: AsyncSession) -> int:
+        async def page(session: AsyncSession) -> int | None:
+            lately = await failures.note(session, desk, failed, now, window=watch.failures_window_seconds)
+            if lately < watch.failures_page:
+                return None
             conversation = await conversations.locked(session, work.conversation_id)
-            return (await alerts.understanding_down(session, conversation, self._shell.clock())).id
+            return (await alerts.understanding_down(session, conversation, now)).id
 
         alert_id = await self._shell.storage.write(page, urgent=True)
-        self._shell.bus.publish(News("alert", extra={"alert_id": str(alert_id)}))
+        if alert_id is not None:
+            self._shell.bus.publish(News("alert", extra={"alert_id": str(alert_id)}))
 
     async def _one_by_one(self, conversation_ids: Sequence[int], error: Exception, *, urgent: bool) -> None:
         """Something in the batch failed: each conversation alone, so that one bad message harms nobody else."""
@@ -193,25 +258,30 @@ class Pipeline:
 
     async def _load(self, conversation_ids: Sequence[int]) -> list[_Work]:
         async with self._shell.storage.read() as session:
-            rows = await session.execute(
-                select(Message, Conversation, Person.data_key)
-                .join(Conversation, Conversation.id == Message.conversation_id)
-                .join(Person, Person.id == Conversation.person_id)
-                .where(Message.conversation_id.in_(conversation_ids), Message.state == "received")
-                .order_by(Message.id)
-            )
+            rows = await session.execute(_UNFINISHED, {"conversation_ids": conversation_ids})
             works: dict[int, _Work] = {}
-            for message, conversation, data_key in rows:
+            for row in rows:
+                (
+                    message_id,
+                    kind,
+                    text,
+                    meta,
+                    received_at,
+                    conversation_id,
+                    channel,
+                    state,
+                    memory,
+                    data_key,
+                ) = row
                 if data_key is None:
                     continue  # erased between storing and now: nothing can be read any more
-                work = works.get(conversation.id)
+                work = works.get(conversation_id)
                 if work is None:
                     key = self._shell.vault.person_key(data_key)
-                    memory = conversations.recall(key, conversation)
-                    with_human = conversation.state == "human"
-                    work = _Work(conversation.id, key, memory, conversation.channel, with_human)
-                    works[conversation.id] = work
-                work.messages.append(_opened(work.key, message))
+                    remembered = conversations.recall(key, memory)
+                    work = _Work(conversation_id, key, memory, remembered, channel, state == "human")
+                    works[conversation_id] = work
+                work.messages.append(_opened(work.key, message_id, kind, text, meta, received_at))
             return list(works.values())
 
     # --- understand ---------------------------------------------------------------------------------------------------
@@ -246,63 +316,62 @@ class Pipeline:
     # --- carry out ----------------------------------------------------------------------------------------------------
 
     async def _carry_out(self, session: AsyncSession, works: Sequence[_Work]) -> _Effects:
-        effects = _Effects()
         ids = [m.id for w in works for m in w.messages]
-        locked = {
-            c.id: c
-            for c in await session.scalars(
-                select(Conversation)
-                .where(Conversation.id.in_([w.conversation_id for w in works]))
-                .order_by(Conversation.id)  # everybody locks in the same order
-                .with_for_update()
-            )
-        }
-        still = {
-            m.id: m
-            for m in await session.scalars(
-                select(Message).where(Message.id.in_(ids), Message.state == "received")
-            )
-        }
-        view = await self._desk.view(session, self._shell.clock())
+        found = await session.scalars(_LOCKED, {"conversation_ids": [w.conversation_id for w in works]})
+        locked = {c.id: c for c in found}
+        still = set(await session.scalars(_STILL, {"message_ids": ids}))
+        now = self._shell.clock()
+        writing = _Writing(
+            session,
+            await self._desk.view(session, now),
+            await nuisance.marked(session, [c.person_id for c in locked.values()], now),
+        )
         for loaded in works:
             conversation = locked[loaded.conversation_id]
             # As it is now, under the lock: another worker may have written since we looked, and this may run again.
-            work = replace(loaded, memory=conversations.recall(loaded.key, conversation))
+            memory = loaded.memory
+            if conversation.memory_sealed != loaded.memory_sealed:
+                memory = conversations.recall(loaded.key, conversation.memory_sealed)
+            work = replace(loaded, memory=memory)
             for inbound in work.messages:
                 if inbound.id in still:
-                    await self._one_turn(
-                        session, conversation, work, inbound, still[inbound.id], view, effects
-                    )
-        return effects
+                    await self._one_turn(writing, conversation, work, inbound)
+            for column in _TURNED:
+                flag_modified(conversation, column)
+        if writing.endings:
+            await session.execute(_END, writing.endings)
+        await writing.answers.store(session)
+        writing.effects.due = writing.answers.due
+        return writing.effects
 
     async def _one_turn(
-        self,
-        session: AsyncSession,
-        conversation: Conversation,
-        work: _Work,
-        inbound: _Inbound,
-        row: Message,
-        view: handler.DeskView,
-        effects: _Effects,
+        self, writing: _Writing, conversation: Conversation, work: _Work, inbound: _Inbound
     ) -> None:
+        session, effects = writing.session, writing.effects
         now = self._shell.clock()
-        turn = await self._turn(session, conversation, work, inbound, view, now)
+        turn = await self._turn(session, conversation, work, inbound, writing.view, now)
         outcome = respond(turn, self.texts)
         conversation.risk = turn.risk
         _note_arrival(conversation, inbound, turn)
         if inbound.meta.get("opt_out"):  # whatever else the same message says, and whoever answers it
             await people.stop_proactive(session, conversation.person_id, now)
-        state = await self._act(session, conversation, outcome, turn, now, effects)
-        await self._reply(session, conversation, work, row, outcome, now)
+        state = await self._act(writing, conversation, outcome, turn, now)
+        self._reply(writing.answers, conversation, work, inbound, outcome, now)
         if outcome.replies:
             effects.replied.add(conversation.id)
         if conversation.episode_id and any(r.kind == "safety" for r in outcome.replies):
             (await session.get_one(Episode, conversation.episode_id)).safety_sent_at = now
-        row.state = state
-        row.finished_at = now
-        row.risk = turn.understanding.risk
-        seal = work.key.seal
-        row.understanding_sealed = seal(orjson.dumps(turn.understanding).decode(), "message.understanding")
+        understood = orjson.dumps(turn.understanding).decode()
+        writing.endings.append(
+            {
+                "message_id": inbound.id,
+                "state": state,
+                "finished_at": now,
+                "risk": turn.understanding.risk,
+                "risk_score": _score(inbound),
+                "understanding_sealed": work.key.seal(understood, "message.understanding"),
+            }
+        )
         work.memory = dict(outcome.memory)
         if buttons := [b for r in outcome.replies for b in r.buttons if b.value.startswith("/")]:
             work.memory["buttons"] = {b.label: b.value for b in buttons}
@@ -310,7 +379,7 @@ class Pipeline:
             recent = [*work.memory.get("recent", ()), inbound.text[:2000]]
             work.memory["recent"] = recent[-_HISTORY:]
         conversations.remember(work.key, conversation, work.memory)
-        effects.finished.append(row.id)
+        effects.finished.append(inbound.id)
 
     async def _turn(
         self,
@@ -360,14 +429,14 @@ class Pipeline:
 
     async def _act(
         self,
-        session: AsyncSession,
+        writing: _Writing,
         conversation: Conversation,
         outcome: handler.Outcome,
         turn: handler.Turn,
         now: datetime,
-        effects: _Effects,
     ) -> str:
         """Carry out the actions; returns the state in which the message ends."""
+        session = writing.session
         state = "queued" if turn.human_is_answering or conversation.state == "queued" else "answered"
         for action in outcome.actions:
             match action:
@@ -376,10 +445,11 @@ class Pipeline:
                     raised = await episodes.raise_risk(
                         session, conversation, level=level, kinds=kinds, now=now, policy=self._policy
                     )
-                    effects.alerted.append((conversation.id, raised.alert.id))
+                    writing.effects.alerted.append((conversation.id, raised.alert.id))
                     state = "escalated"
                 case handler.Queue(reason):
-                    await conversations.to_queue(session, conversation, reason=reason, now=now)
+                    marked = conversation.person_id in writing.marked
+                    await conversations.to_queue(session, conversation, reason=reason, now=now, marked=marked)
                     state = "escalated" if state == "escalated" else "queued"
                 case handler.Helped(entry_id, helped):
                     await satisfaction.entry(session, conversation, entry_id, helped=helped, now=now)
@@ -391,26 +461,25 @@ class Pipeline:
                     await people.stop_proactive(session, conversation.person_id, now)
         return state
 
-    async def _reply(
+    def _reply(
         self,
-        session: AsyncSession,
+        answers: outbox.Answers,
         conversation: Conversation,
         work: _Work,
-        row: Message,
+        inbound: _Inbound,
         outcome: handler.Outcome,
         now: datetime,
     ) -> None:
         for lane, replies in _lanes(outcome.replies):
-            await outbox.write(
-                session,
-                self._shell.vault,
+            answers.add(
                 conversation,
                 [Draft(r.text, [Button(b.label, b.value) for b in r.buttons], r.source) for r in replies],
+                work.key,
                 lane=lane,
                 now=now,
-                reply_to=row,
+                message_id=inbound.id,
+                received_at=inbound.received_at,
                 hold=self._shell.outbox.hold(conversation),
-                key=work.key,
             )
 
     async def _give_to_human(self, session: AsyncSession, conversation_id: int) -> _Effects:
@@ -457,15 +526,22 @@ class Pipeline:
         for conversation_id, alert_id in effects.alerted:
             bus.publish(News("alert", conversation_id, {"alert_id": str(alert_id)}))
         for conversation_id in effects.replied:
-            self._shell.outbox.ring(conversation_id)
+            self._shell.outbox.ring(conversation_id, due=effects.due)
 
 
-def _opened(key: DataKey, row: Message) -> _Inbound:
-    line = conversations.open_line(key, row)
-    meta = dict(line.meta)
-    if line.text is None and row.text_sealed is not None:
+def _opened(
+    key: DataKey,
+    message_id: int,
+    kind: str,
+    text_sealed: bytes | None,
+    meta_sealed: bytes | None,
+    received_at: datetime,
+) -> _Inbound:
+    text = conversations.opened(key, text_sealed, "message.text")
+    meta = conversations.opened_object(key, meta_sealed, "message.meta")
+    if text is None and text_sealed is not None:
         meta["unreadable"] = True  # a damaged row is something no machine can read: a human looks
-    return _Inbound(row.id, line.text or "", row.kind, meta, row.received_at)
+    return _Inbound(message_id, text or "", kind, meta, received_at)
 
 
 async def _readable_key(session: AsyncSession, vault: Vault, conversation: Conversation) -> DataKey | None:
@@ -474,6 +550,12 @@ async def _readable_key(session: AsyncSession, vault: Vault, conversation: Conve
         return await people.key_of(session, vault, conversation.person_id)
     except Unreadable:
         return None
+
+
+def _score(inbound: _Inbound) -> float | None:
+    """The engine's score, for the watch on drift; None where it did not read the message."""
+    thought = inbound.thought
+    return None if thought is None or thought.fell_back else round(thought.understanding.risk_score, 4)
 
 
 def _minutes(before: datetime | None, now: datetime) -> float | None:

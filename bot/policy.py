@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from bot.settings import EscalationSection
+from bot.settings import EscalationSection, Settings, UnderstandingSection
 from escalation.policy import Policy
 
 
@@ -30,11 +30,21 @@ def policy_of(section: EscalationSection) -> Policy:
     )
 
 
-def longer_than_promised(section: EscalationSection) -> list[str]:
-    """Durations set longer than promises 4 to 6 allow, as "escalation.rung_critical: 120 s, promised 60 s"."""
-    promised = EscalationSection()
-    return [
-        f"escalation.{name}: {value:g} s, promised {getattr(promised, name):g} s"
-        for name, value in section
-        if isinstance(value, float) and value > getattr(promised, name)
+def weaker_than_promised(settings: Settings) -> list[str]:
+    """What is set weaker than promises 4 to 6 allow, for an operator: "escalation.rung_critical：120，承诺是不超过 60"."""
+    escalation, understanding = settings.escalation, settings.understanding
+    promised, understood = EscalationSection(), UnderstandingSection()
+    longer = [
+        (f"escalation.{name}", value, getattr(promised, name))
+        for name, value in escalation
+        if isinstance(value, float)
     ]
+    longer += [
+        (f"understanding.{name}", getattr(understanding, name), getattr(understood, name))
+        for name in ("limit_seconds", "failures_page")
+    ]
+    lines = [f"{name}：{value:g}，承诺是不超过 {most:g}" for name, value, most in longer if value > most]
+    window, least = understanding.failures_window_seconds, understood.failures_window_seconds
+    if window < least:
+        lines.append(f"understanding.failures_window_seconds：{window:g}，承诺是不少于 {least:g}")
+    return lines

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Select, and_, exists, or_, select
+from sqlalchemy import Select, and_, bindparam, exists, false, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -65,6 +65,9 @@ class Sender:
         self._bus = bus
         self._outbox = outbox
         self._channels = {(c.name, c.account): c for c in channels if c.can_push}
+        # Asked after every commit: made once.
+        self._look = self._due(crisis=False).limit(1)
+        self._look_for_crisis = self._due(crisis=True).limit(1)
         self._process = process
         self._clock = clock
         self._sending: set[asyncio.Task[None]] = set()
@@ -99,7 +102,8 @@ class Sender:
 
     async def _round(self) -> int:
         async with self._storage.read() as session:
-            if await session.scalar(self._due().limit(1)) is None:
+            look = self._look_for_crisis if self._full() else self._look
+            if await session.scalar(look, {"now": self._clock()}) is None:
                 return 0
         claimed = await self._storage.write(self._claim, urgent=True)
         for delivery, message in claimed:
@@ -108,7 +112,12 @@ class Sender:
             task.add_done_callback(self._sending.discard)
         return len(claimed)
 
-    def _due(self) -> Select[int]:
+    def _full(self) -> bool:
+        """Whether only safety texts still have a place."""
+        return len(self._sending) >= _MOST
+
+    def _due(self, *, crisis: bool) -> Select[int]:
+        """What is due at the parameter `now`, in any lane or (`crisis`) only safety texts."""
         earlier = aliased(Delivery)
         blocked = exists().where(
             earlier.contact_id == Delivery.contact_id,
@@ -119,26 +128,28 @@ class Sender:
             ),
         )
         accounts = or_(
-            *(and_(Delivery.channel == name, Delivery.account == acc) for name, acc in self._channels)
+            false(),
+            *(and_(Delivery.channel == name, Delivery.account == acc) for name, acc in self._channels),
         )
         due = select(Delivery.id).where(
-            Delivery.state == "pending", Delivery.next_at <= self._clock(), accounts, ~blocked
+            Delivery.state == "pending", Delivery.next_at <= bindparam("now"), accounts, ~blocked
         )
-        return due if len(self._sending) < _MOST else due.where(Delivery.lane == CRISIS)
+        return due.where(Delivery.lane == CRISIS) if crisis else due
 
     async def _claim(self, session: AsyncSession) -> list[tuple[Delivery, OutboundMessage]]:
-        sending = len(self._sending)
-        room = (_MOST if sending < _MOST else _MOST + _KEPT_FOR_CRISIS) - sending
-        ids = select(self._due().order_by(Delivery.lane, Delivery.id).limit(room).subquery().c.id)
+        full, now = self._full(), self._clock()
+        room = (_MOST + _KEPT_FOR_CRISIS if full else _MOST) - len(self._sending)
+        due = self._due(crisis=full).order_by(Delivery.lane, Delivery.id).limit(room)
+        ids = select(due.subquery().c.id)
         chosen = list(
             await session.scalars(
                 select(Delivery)
                 .where(Delivery.id.in_(ids), Delivery.state == "pending")
                 .order_by(Delivery.lane, Delivery.id)
-                .with_for_update(skip_locked=True)
+                .with_for_update(skip_locked=True),
+                {"now": now},
             )
         )
-        now = self._clock()
         for delivery in chosen:
             delivery.state = "attempting"
             delivery.via = "push"
@@ -146,7 +157,7 @@ class Sender:
             delivery.attempted_at = now
             delivery.attempted_by = self._process
         await session.flush()
-        opened = {m.delivery_id: m for m in await outbound(session, self._vault, chosen)}
+        opened = {m.delivery_id: m for m in await outbound(session, self._vault, [d.id for d in chosen])}
         for delivery in chosen:
             if delivery.id not in opened:  # erased meanwhile, or damaged: nobody can read it any more
                 delivery.state, delivery.error, delivery.settled_at = "failed", "unreadable", now

@@ -1,19 +1,23 @@
 """Finds what did not end, mends it and reports it (promise 7): the net under queue, workers and sender.
 
 The queue is only a bell and a bell can be lost: a message still `received` after a few seconds is rung for again. Attempts of dead
-processes are recovered. Several failures of understanding in a short time page a supervisor (promise 4).
+processes are recovered. Words that nobody will carry become tasks for staff (bot/unreached.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.brain import Brain
-from bot.channels import StorageUnavailable
+from bot import unreached
+from bot.channels import Channel, StorageUnavailable
+from bot.events import News
 from bot.queue import Queue
 from bot.sender import Sender
 from bot.shell import Shell
@@ -24,17 +28,20 @@ log = structlog.get_logger(__name__)
 _EVERY = 5.0
 _FORGOTTEN_AFTER = timedelta(seconds=5)
 _MOST = 1000
+_ACCOUNTS_EVERY = 12  # rounds: once a minute
 
 
 class Sweep:
     """Runs every few seconds in each process that has workers; ringing twice does no harm."""
 
-    def __init__(self, shell: Shell, queue: Queue, sender: Sender, brain: Brain) -> None:
+    def __init__(self, shell: Shell, queue: Queue, sender: Sender, channels: Sequence[Channel]) -> None:
         self._shell = shell
         self._queue = queue
         self._sender = sender
-        self._brain = brain
+        self._served = [(c.name, c.account) for c in channels]
+        self._fetching = [(c.name, c.account) for c in channels if not c.can_push]
         self._task: asyncio.Task[None] | None = None
+        self._round = 0
 
     async def start(self) -> None:
         await self.once(at_start=True)
@@ -58,6 +65,7 @@ class Sweep:
     async def once(self, *, at_start: bool = False) -> int:
         """One round; returns how many conversations were rung for again."""
         now = self._shell.clock()
+        self._round += 1
         async with self._shell.storage.read() as session:
             forgotten = (
                 select(Message.conversation_id)
@@ -75,4 +83,26 @@ class Sweep:
             await self._queue.ring(rung)
         embedded = self._shell.storage.engines.sqlite
         await self._sender.recover(own=at_start and embedded)
+        await self._unreached(now)
         return len(rung)
+
+    async def _unreached(self, now: datetime) -> None:
+        """Words that wait for nobody become tasks; looked for before anything is written."""
+        looks: list[Select[Any]] = [unreached.come_back()]
+        if self._fetching:
+            looks.append(unreached.unfetched(self._fetching, now))
+        if self._round % _ACCOUNTS_EVERY == 1:  # reads all that waits
+            looks.append(unreached.abandoned(self._served, now))
+        async with self._shell.storage.read() as session:
+            found = [await session.scalar(look.limit(1)) for look in looks]
+        if any(found):
+            await self._shell.storage.write(lambda session: self._make_tasks(session, now), urgent=True)
+            self._shell.bus.publish(News("task"))
+            self._shell.bus.publish(News("alert"))
+
+    async def _make_tasks(self, session: AsyncSession, now: datetime) -> None:
+        no_account = await unreached.give_up(session, self._served, now)
+        not_fetched = await unreached.ask_to_call(session, self._fetching, now) if self._fetching else 0
+        await unreached.call_off(session, now)
+        if no_account or not_fetched:
+            log.warning("sweep.cannot_reach", no_account=no_account, not_fetched=not_fetched)

@@ -53,6 +53,23 @@ class Delivery(Base):
     resend_if_unknown: Mapped[bool] = mapped_column(default=False)
 
 
+class DeliveryPart(Base):
+    """One piece of a long text that the provider took. What fails later goes on behind it; its receipt counts for the whole.
+
+    state: sent -> delivered, or failed. A text that fits into one message has no rows here.
+    """
+
+    __tablename__ = "delivery_part"
+    __table_args__ = (UniqueConstraint("delivery_id", "number"),)
+    id: Mapped[int] = mapped_column(primary_key=True, default=new_id)
+    delivery_id: Mapped[int]
+    number: Mapped[int]  # from 0 …
+    of: Mapped[int]  # … of so many
+    state: Mapped[str]
+    provider_id: Mapped[str | None] = mapped_column(index=True)
+    at: Mapped[datetime]
+
+
 class LoginSession(Base):
     """A staff member's signed-in browser. The cookie's token is stored only as a hash."""
 
@@ -132,3 +149,20 @@ class Fact(Base):
     __tablename__ = "fact"
     name: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[bytes]
+
+
+class Promotion(Base):
+    """A model was put in charge of understanding, or an older one brought back: who, when, and the figures it was judged by.
+
+    `model` and `before` are file names in the data folder's models/, "" for the model that comes with the program.
+    """
+
+    __tablename__ = "promotion"
+    id: Mapped[int] = mapped_column(primary_key=True, default=new_id)
+    at: Mapped[datetime]
+    staff_id: Mapped[int]
+    model: Mapped[str]
+    sha256: Mapped[str]
+    before: Mapped[str]
+    back: Mapped[bool]  # an earlier model came back: not judged anew
+    figures: Mapped[dict[str, Any]]  # by set: counts and recalls of the old and the new; never words

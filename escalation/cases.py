@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from escalation import alerts, conversations, desk, episodes, records, satisfaction
+from escalation import alerts, conversations, desk, episodes, records, review, satisfaction
 from escalation.case_opening import number, open_for
 from escalation.people import key_of
 from escalation.privacy import Vault
@@ -80,6 +80,10 @@ async def close(
     case.note_sealed = key.seal(note, "case_record.note") if note else None
     if result == "reported":
         case.mandatory_report_at = case.mandatory_report_at or now
+    await review.assessed(session, conversation, risk, now)
+    await review.closed(
+        session, key, conversation, category_before=conversation.category, category=category, now=now
+    )
     await episodes.end(session, conversation, reason="closed", now=now, staff_id=staff)
     await alerts.end(session, conversation.id, reason="closed", now=now, staff_id=staff)
     await session.execute(

@@ -21,7 +21,8 @@ from escalation.tables import Conversation, Message
 UNJUDGED: Final = frozenset({"unreadable", "understanding_failed", "turn_failed"})
 
 __all__ = [
-    "UNJUDGED", "Closed", "Line", "heard", "locked", "open_line", "queue_rank", "recall", "remember", "thread", "to_queue",
+    "UNJUDGED", "Closed", "Line", "heard", "locked", "open_line", "opened", "opened_object", "queue_rank", "recall", "remember",
+    "thread", "to_queue",
 ]  # fmt: skip
 
 
@@ -47,7 +48,13 @@ async def locked(session: AsyncSession, conversation_id: int) -> Conversation:
 
 
 async def to_queue(
-    session: AsyncSession, conversation: Conversation, *, reason: str, now: datetime, returned: bool = False
+    session: AsyncSession,
+    conversation: Conversation,
+    *,
+    reason: str,
+    now: datetime,
+    returned: bool = False,
+    marked: bool | None = None,
 ) -> None:
     """Put the conversation in the queue, or in its right place if it is there.
 
@@ -55,6 +62,7 @@ async def to_queue(
 
     `reason` is one of handlers.turn.Queue's; with one of UNJUDGED it rings if nobody looks (alerts.unreadable_waiting).
     `returned`: it had a human and lost them, and goes before everybody but high and critical (promise 6).
+    `marked`: whether the person has a nuisance mark, where the caller knows; else it is looked up.
     """
     conversation.closed_at = None
     if reason in UNJUDGED and (
@@ -67,7 +75,9 @@ async def to_queue(
     conversation.state = "queued"
     conversation.owner_id = conversation.owner_since = None
     conversation.waiting_since = conversation.waiting_since or now
-    rank = queue_rank(conversation.risk, await nuisance.active(session, conversation.person_id, now))
+    if marked is None:
+        marked = await nuisance.active(session, conversation.person_id, now)
+    rank = queue_rank(conversation.risk, marked)
     conversation.queue_rank = min(rank, RETURNED) if returned else rank
 
 
@@ -80,12 +90,12 @@ def heard(conversation: Conversation, at: datetime) -> None:
         conversation.waiting_since = at
 
 
-def recall(key: DataKey, conversation: Conversation) -> dict[str, Any]:
-    """What the handlers remember of this conversation; {} at first, or where it can no longer be read."""
-    if conversation.memory_sealed is None:
+def recall(key: DataKey, memory_sealed: bytes | None) -> dict[str, Any]:
+    """What the handlers remember of a conversation; {} at first, or where it can no longer be read."""
+    if memory_sealed is None:
         return {}
     try:
-        remembered = json.loads(key.open(conversation.memory_sealed, "conversation.memory"))
+        remembered = json.loads(key.open(memory_sealed, "conversation.memory"))
     except (Unreadable, ValueError):
         return {}
     return remembered if isinstance(remembered, dict) else {}
@@ -136,13 +146,14 @@ def open_line(key: DataKey | None, message: Message) -> Line:
     """One message with its sealed parts opened, as far as they can be."""
     return Line(
         message,
-        _opened(key, message.text_sealed, "message.text"),
-        _object(key, message.meta_sealed, "message.meta"),
-        _object(key, message.understanding_sealed, "message.understanding"),
+        opened(key, message.text_sealed, "message.text"),
+        opened_object(key, message.meta_sealed, "message.meta"),
+        opened_object(key, message.understanding_sealed, "message.understanding"),
     )
 
 
-def _opened(key: DataKey | None, sealed: bytes | None, place: str) -> str | None:
+def opened(key: DataKey | None, sealed: bytes | None, place: str) -> str | None:
+    """A sealed text; None where there is none or it can no longer be read."""
     if key is None or sealed is None:
         return None
     try:
@@ -151,8 +162,9 @@ def _opened(key: DataKey | None, sealed: bytes | None, place: str) -> str | None
         return None
 
 
-def _object(key: DataKey | None, sealed: bytes | None, place: str) -> dict[str, Any]:
-    text = _opened(key, sealed, place)
+def opened_object(key: DataKey | None, sealed: bytes | None, place: str) -> dict[str, Any]:
+    """A sealed JSON object; {} where there is none or it can no longer be read."""
+    text = opened(key, sealed, place)
     try:
         found = json.loads(text) if text else {}
     except ValueError:

@@ -284,14 +284,22 @@ async def vanishing(
     gone: dict[int, Literal["silence", "screen"]] = {}
     for one in waiting:
         screen = max(seen.get(one.owner_id, one.owner_since), one.owner_since)
-        begun = max(one.waiting_since, one.owner_since)
-        if grave(one.risk) and one.risen_at is not None:
-            begun = max(begun, one.risen_at)
+        due = reply_due(one.waiting_since, one.owner_since, one.risk, one.risen_at, policy)
         if screen + policy.owner_gone <= now:
             gone[one.id] = "screen"
-        elif begun + policy.silence(one.risk) <= now:
+        elif due <= now:
             gone[one.id] = "silence"
     return gone
+
+
+def reply_due(
+    waiting_since: datetime, owner_since: datetime, risk: Risk, risen_at: datetime | None, policy: Policy
+) -> datetime:
+    """When whoever has the conversation must have replied, else it goes back to the queue. `risen_at`: of an open episode."""
+    begun = max(waiting_since, owner_since)
+    if grave(risk) and risen_at is not None:
+        begun = max(begun, risen_at)
+    return begun + policy.silence(risk)
 
 
 async def _waiting(session: AsyncSession, now: datetime) -> list[_Waiting]:

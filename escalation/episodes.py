@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from escalation import alerts, conversations, records
+from escalation import alerts, conversations, records, review
 from escalation.case_opening import open_for
 from escalation.policy import DUTY, SUPERVISOR, Policy, grave
 from escalation.tables import Alert, Case, Conversation, Episode, Message
@@ -138,6 +138,7 @@ async def assess(
     conversation.risk = level
     case.risk_assessed = level
     records.write(session, staff_id, "assess", "conversation", conversation.id, now, level)
+    await review.assessed(session, conversation, level, now)
     if grave(level):
         if episode is None:
             raised = await raise_risk(

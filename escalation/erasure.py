@@ -12,13 +12,23 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from escalation import alerts, records, tasks
 from escalation.policy import grave
 from escalation.privacy import Vault
-from escalation.tables import Case, Contact, Conversation, Episode, Erasure, Message, Person, Rescue
+from escalation.tables import (
+    Case,
+    Contact,
+    Conversation,
+    Episode,
+    Erasure,
+    Message,
+    Person,
+    Rescue,
+    ReviewItem,
+)
 
 VERIFIED: Final[dict[str, str]] = {
     "return_code": "凭回访码本人提出",
@@ -168,19 +178,22 @@ async def set_legal_hold(
     now: datetime,
 ) -> None:
     """A supervisor keeps a person's record for a proceeding, or lets it go again; on record with the reason."""
-    person = await session.get_one(Person, person_id)
+    person = await session.get_one(Person, person_id, with_for_update=True)
     person.legal_hold = on
     action = "legal_hold.set" if on else "legal_hold.end"
     records.write_reason(session, vault, staff_id, action, "person", person_id, now, reason)
     await session.flush()
 
 
-async def waiting(session: AsyncSession) -> Sequence[Erasure]:
-    """Requests not yet carried out or refused, oldest first."""
-    found = await session.scalars(
-        select(Erasure).where(Erasure.state.in_(("requested", "held"))).order_by(Erasure.requested_at)
+async def waiting(session: AsyncSession, *, desk: str) -> Sequence[tuple[Erasure, bool]]:
+    """A desk's requests not yet carried out or refused, oldest first, each with whether a legal hold keeps the person."""
+    found = await session.execute(
+        select(Erasure, Person.legal_hold)
+        .join(Person, Person.id == Erasure.person_id)
+        .where(Erasure.state.in_(("requested", "held")), Person.desk == desk)
+        .order_by(Erasure.requested_at)
     )
-    return found.all()
+    return [(row[0], row[1]) for row in found]
 
 
 async def _open_request(session: AsyncSession, erasure_id: int) -> Erasure:
@@ -217,6 +230,11 @@ async def _destroy(session: AsyncSession, vault: Vault, person: Person, now: dat
         contact.address_hash = secrets.token_bytes(32)
         contact.address_sealed = b""
         contact.network_address_sealed = None
+    await session.execute(
+        delete(ReviewItem)
+        .where(ReviewItem.person_id == person.id)
+        .execution_options(synchronize_session=False)
+    )
     threads = await session.scalars(select(Conversation).where(Conversation.person_id == person.id))
     for conversation in threads.all():
         await session.execute(

@@ -38,3 +38,8 @@ def new_id() -> int:
 def made_at(row_id: int) -> datetime:
     """When this id was made, to the millisecond."""
     return datetime.fromtimestamp(((row_id >> 22) + _EPOCH_MS) / 1000, UTC)
+
+
+def first_id(moment: datetime) -> int:
+    """The smallest id that can have been made then or later: a stretch of time as a range of the primary key."""
+    return (int(moment.timestamp() * 1000) - _EPOCH_MS) << 22

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -27,12 +28,17 @@ class NotAllowed(Exception):
 
 async def active(session: AsyncSession, person_id: int, now: datetime) -> bool:
     """Whether a confirmed mark is in force for this person."""
-    found = await session.scalar(
-        select(Nuisance.id)
-        .where(Nuisance.person_id == person_id, Nuisance.ended_at.is_(None), Nuisance.until > now)
-        .limit(1)
+    return bool(await marked(session, [person_id], now))
+
+
+async def marked(session: AsyncSession, person_ids: Sequence[int], now: datetime) -> set[int]:
+    """Which of these persons have a confirmed mark in force: `active` for many."""
+    found = await session.scalars(
+        select(Nuisance.person_id).where(
+            Nuisance.person_id.in_(person_ids), Nuisance.ended_at.is_(None), Nuisance.until > now
+        )
     )
-    return found is not None
+    return set(found)
 
 
 async def propose(

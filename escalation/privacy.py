@@ -11,7 +11,6 @@ that a sealed value copied into another column does not open.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import secrets
@@ -78,7 +77,10 @@ class Vault:
 
     def new_person_key(self) -> bytes:
         """A fresh data key, wrapped: what is stored with the person."""
-        return self._wrapping.seal(secrets.token_hex(KEY_BYTES), "person.data_key")
+        key = secrets.token_hex(KEY_BYTES)
+        wrapped = self._wrapping.seal(key, "person.data_key")
+        self._keep(wrapped, DataKey(bytes.fromhex(key)))  # it is about to be used
+        return wrapped
 
     def person_key(self, wrapped: bytes | None) -> DataKey:
         """The data key behind `wrapped`. Raises Unreadable for an erased person (None) or a wrong master key."""
@@ -86,13 +88,18 @@ class Vault:
             raise Unreadable("person.data_key")
         known = self._unwrapped.get(wrapped)
         if known is None:
-            known = DataKey(bytes.fromhex(self._wrapping.open(wrapped, "person.data_key")))
-            self._unwrapped[wrapped] = known
-            if len(self._unwrapped) > self._remember:
-                self._unwrapped.popitem(last=False)
+            known = self._keep(
+                wrapped, DataKey(bytes.fromhex(self._wrapping.open(wrapped, "person.data_key")))
+            )
         else:
             self._unwrapped.move_to_end(wrapped)
         return known
+
+    def _keep(self, wrapped: bytes, key: DataKey) -> DataKey:
+        self._unwrapped[wrapped] = key
+        if len(self._unwrapped) > self._remember:
+            self._unwrapped.popitem(last=False)
+        return key
 
     def forget(self, wrapped: bytes) -> None:
         """Drop an erased person's key from memory too."""
@@ -101,7 +108,7 @@ class Vault:
     def fingerprint(self, *parts: str) -> bytes:
         """Keyed hash (HMAC-SHA256) by which an exact value can be found again without storing it."""
         joined = "\x1f".join(parts).encode("utf-8", "surrogatepass")
-        return hmac.new(self._lookup, joined, hashlib.sha256).digest()
+        return hmac.digest(self._lookup, joined, "sha256")
 
     def check_value(self) -> bytes:
         """Stored once beside the data; a process started with another master key is refused by it."""

@@ -2,7 +2,7 @@
 
 | class | what ends | counted from |
 |---|---|---|
-| message_words | words, notes, memory, reasons; rows stay for the sums | closing of the conversation |
+| message_words | words, notes, memory, reasons, review samples; other rows stay for the sums | closing of the conversation |
 | case_records | conversation, case, episodes, alerts, rescues; the person with their last one | closing of the conversation |
 | network_addresses | web visitors' network addresses | closing of their last conversation |
 | looks | who looked and did what | the act |
@@ -33,6 +33,7 @@ from escalation.tables import (
     Record,
     Rescue,
     RescueNotice,
+    ReviewItem,
     Satisfaction,
     Task,
     Transfer,
@@ -118,6 +119,7 @@ async def _end_words(session: AsyncSession, before: datetime) -> int:
             ),
         ),
         exists().where(Note.conversation_id == Conversation.id),
+        exists().where(ReviewItem.conversation_id == Conversation.id),
         exists().where(Transfer.conversation_id == Conversation.id, Transfer.reason_sealed.is_not(None)),
     )
     ids = await _closed_before(session, before, has_words)
@@ -129,7 +131,8 @@ async def _end_words(session: AsyncSession, before: datetime) -> int:
         .values(text_sealed=None, meta_sealed=None, understanding_sealed=None)
         .execution_options(**_QUIET)
     )
-    await session.execute(delete(Note).where(Note.conversation_id.in_(ids)).execution_options(**_QUIET))
+    for table in (Note, ReviewItem):
+        await session.execute(delete(table).where(table.conversation_id.in_(ids)).execution_options(**_QUIET))
     await session.execute(
         update(Transfer)
         .where(Transfer.conversation_id.in_(ids))
@@ -161,7 +164,7 @@ async def _end_records(session: AsyncSession, before: datetime) -> int:
         delete(Rescue).where(Rescue.conversation_id.in_(ids)),
         *(
             delete(table).where(table.conversation_id.in_(ids))
-            for table in (Episode, Transfer, Satisfaction, Task, Note, Message, Case)
+            for table in (Episode, Transfer, Satisfaction, Task, Note, ReviewItem, Message, Case)
         ),
         delete(Conversation).where(Conversation.id.in_(ids)),
     ]

@@ -1,7 +1,7 @@
-"""The level in force in a conversation: it builds over messages, fades when a danger is over, and listens to counsellors.
+"""The level in force in a conversation: it builds over messages, fades when distress is over, and listens to counsellors.
 
-High and critical never fade by themselves: a machine may raise them, only a person ends them (episodes.py). Someone who is
-made to write "我没事" must still be looked after.
+High and critical never fade by themselves, neither with time nor by what the person writes: a machine may raise them, only a person
+lowers or ends them (episodes.py). Someone who is made to write "我没事" must still be looked after.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def level_after(
     """The conversation's level after a message: never below the message's own.
 
     before: the level in force. assessed: a counsellor's assessment of the messages before this one; what is not above it
-    adds nothing. resolved: the danger is over in the person's own words (default: as understood). minutes_since_last:
+    adds nothing. resolved: it is over in the person's own words (default: as understood). minutes_since_last:
     since the person's message before; None for the first.
     """
     said = understanding.risk
@@ -62,5 +62,6 @@ def _rested(level: Risk, minutes: float | None) -> Risk:
 
 
 def _lowered(level: Risk) -> Risk:
-    """One step down; but high stays high, for only a person ends it."""
-    return level if level in ("none", "high") else RISKS[risk_rank(level) - 1]
+    """One step down; but high and critical stay as they are, for only a person ends them."""
+    grave = risk_rank(level) >= risk_rank("high")
+    return level if level == "none" or grave else RISKS[risk_rank(level) - 1]

@@ -32,16 +32,16 @@ _COUNSELLOR = _EVERYBODY | {
     "look", "claim", "reply", "note", "transfer", "hand_back", "assess", "close", "search",
     "alerts.read", "acknowledge", "decide", "duty", "tasks.read", "tasks.done",
     "safe_contact", "nuisance.propose", "rescue.open", "rescue.tell", "rescue.approve", "rescue.close",
-    "network_address", "erasure.request", "shifts.read", "templates.read",
+    "network_address", "erasure.request", "shifts.read", "templates.read", "mark",
 }  # fmt: skip
 _SUPERVISOR = _COUNSELLOR | {
     "nuisance.confirm", "erasure.approve", "legal_hold", "records.read", "shifts.manage", "audit.read",
-    "templates.draft", "templates.approve", "staff.read",
+    "templates.draft", "templates.approve", "staff.read", "review", "drift.read",
 }  # fmt: skip
-_CURATOR = _EVERYBODY | {"entries.edit", "templates.read", "templates.draft", "templates.approve"}
+_CURATOR = _EVERYBODY | {"entries.edit", "templates.read", "templates.draft", "templates.approve", "review"}
 _ADMINISTRATOR = _EVERYBODY | {
     "staff.read", "staff.manage", "shifts.read", "shifts.manage", "audit.read", "records.read",
-    "templates.read", "templates.draft", "templates.approve", "tasks.read", "tasks.done",
+    "templates.read", "templates.draft", "templates.approve", "tasks.read", "tasks.done", "drift.read",
 }  # fmt: skip
 PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "counsellor": frozenset(_COUNSELLOR),

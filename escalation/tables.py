@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import JSON, Float, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from escalation.columns import Id, Moment
@@ -153,6 +153,9 @@ class Message(Base):
     # in: received, answered, queued, escalated, failed; out: written (its deliveries say the rest), withdrawn
     state: Mapped[str]
     risk: Mapped[Risk | None]
+    risk_score: Mapped[float | None] = mapped_column(
+        Float
+    )  # probability of high or above, for the watch on drift (drift.py)
     understanding_sealed: Mapped[
         bytes | None
     ]  # JSON of Understanding: its spans and entities are the person's words
@@ -346,6 +349,46 @@ class Nuisance(Base):
     confirmed_by: Mapped[int | None]
     until: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+
+
+class ReviewItem(Base):
+    """复核样本: a message that a counsellor judged otherwise than the machine. A curator masks, labels, accepts or rejects it.
+
+    The words stay the message's until they are accepted; then `words_sealed` holds what was accepted, masked, under the
+    person's own key. It ends with the person's words (retention.py) and with the person (erasure.py).
+    """
+
+    __tablename__ = "review_item"
+    __table_args__ = (
+        UniqueConstraint("message_id"),
+        Index("ix_review_item_state", "desk", "state", "id"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True, default=new_id)
+    desk: Mapped[str]
+    person_id: Mapped[int] = mapped_column(index=True)
+    conversation_id: Mapped[int] = mapped_column(index=True)
+    message_id: Mapped[int]
+    reasons: Mapped[list[Any]]  # missed, false_alarm, risk, category (review.REASONS)
+    # 0: across the line between danger and none; 1: another level below or above it; 2: the category alone
+    weight: Mapped[int]
+    state: Mapped[str]  # open, accepted, rejected
+    risk_machine: Mapped[Risk]  # of the message
+    risk_assessed: Mapped[Risk | None]  # the counsellor's, where they assessed
+    category_machine: Mapped[str] = mapped_column(default="")
+    category_closed: Mapped[str | None]  # the counsellor's at closing, where it differs
+    marked_by: Mapped[int | None]  # who marked the message itself
+    created_at: Mapped[datetime]
+    decided_by: Mapped[int | None]
+    decided_at: Mapped[datetime | None]
+    reject_why: Mapped[str | None]  # a code of review.REJECTIONS
+    # The labels that the curator gave; None until accepted.
+    topic: Mapped[str | None]
+    risk: Mapped[Risk | None]
+    kinds: Mapped[list[Any] | None]
+    category: Mapped[str | None]
+    about: Mapped[str | None]
+    words_sealed: Mapped[bytes | None]  # JSON {"text", "history", "intent", "resolved"}, masked
+    used_at: Mapped[datetime | None]  # last taken for training; each use is a Record
 
 
 class Satisfaction(Base):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, String, and_, cast, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from escalation.policy import grave
-from escalation.tables import Task
+from escalation.tables import Conversation, Erasure, Person, Task
 from nlu.understanding import Risk, higher
 
 KINDS: Final[dict[str, str]] = {
@@ -84,8 +84,8 @@ async def open_task(
     return task
 
 
-async def done(session: AsyncSession, task_id: int, staff_id: int, now: datetime) -> Task | None:
-    """Mark a task done; None when there is no such task. Done twice stays as first done."""
+async def done(session: AsyncSession, task_id: int, staff_id: int | None, now: datetime) -> Task | None:
+    """Mark a task done (`staff_id` None: by itself); None when there is no such task. Done twice stays as first done."""
     task = await session.get(Task, task_id)
     if task is not None and task.state == "open":
         task.state, task.done_at, task.done_by = "done", now, staff_id
@@ -104,10 +104,32 @@ async def done_for(session: AsyncSession, kind: str, detail: str, staff_id: int,
 
 
 async def listed(
-    session: AsyncSession, *, state: str = "open", roles: Sequence[str] = (), limit: int = 200
+    session: AsyncSession, *, desk: str, state: str = "open", roles: Sequence[str] = (), limit: int = 200
 ) -> Sequence[Task]:
-    """Tasks by when they are due; only those on the lists of `roles` when given."""
-    query = select(Task).where(Task.state == state).order_by(Task.due_at, Task.id).limit(limit)
+    """A desk's tasks by when they are due; only those on the lists of `roles` when given."""
+    query = select(Task).where(Task.state == state, _of(desk)).order_by(Task.due_at, Task.id).limit(limit)
     if roles:
         query = query.where(Task.role.in_(roles))
     return (await session.scalars(query)).all()
+
+
+async def one(session: AsyncSession, task_id: int, *, desk: str) -> Task | None:
+    """A task of this desk."""
+    return await session.scalar(select(Task).where(Task.id == task_id, _of(desk)))
+
+
+def _of(desk: str) -> ColumnElement[bool]:
+    """A task is the desk's whose conversation or erasure it is about; what is about the installation is everybody's."""
+    conversations = select(Conversation.id).where(
+        Conversation.id == Task.conversation_id, Conversation.desk == desk
+    )
+    erasures = (
+        select(Erasure.id)
+        .join(Person, Person.id == Erasure.person_id)
+        .where(cast(Erasure.id, String) == Task.detail, Person.desk == desk)
+    )
+    return or_(
+        conversations.exists(),
+        and_(Task.kind == "erasure", erasures.exists()),
+        and_(Task.conversation_id.is_(None), Task.kind != "erasure"),
+    )

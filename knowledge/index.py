@@ -38,43 +38,45 @@ class Index:
         # Postings in one piece, term after term: small in memory, and one slice a term.
         by_term = np.argsort(row_of, kind="stable")
         holders = np.bincount(row_of, minlength=len(self._rows))
-        self._ends = np.concatenate([[0], np.cumsum(holders)])
+        self._ends: list[int] = [0, *np.cumsum(holders).tolist()]
         self._numbers = np.frombuffer(numbers, dtype=np.int32)[by_term] if rows else row_of
         count_of = np.frombuffer(counts, dtype=np.float32)[by_term] if rows else np.zeros(0, np.float32)
-        self._idf: Floats = _idf(self.size, holders)
+        rarity = _idf(self.size, holders)
+        self._rarity: list[float] = rarity.tolist()
         self._unknown_idf = float(_idf(self.size, np.zeros(1))[0])
-        weight = count_of * np.repeat(self._idf, holders)
+        weight = count_of * np.repeat(rarity, holders)
         self.mass = np.bincount(self._numbers, weight, minlength=self.size).astype(np.float32)
         self._gain: Floats | None = self._saturated(count_of) if bm25 else None
-
-    def weight(self, terms: Mapping[str, float]) -> float:
-        """How much a text could match: the sum of its terms' weight and rarity; a term nobody uses is the rarest."""
-        return sum(
-            weight * (self._unknown_idf if (row := self._rows.get(term)) is None else float(self._idf[row]))
-            for term, weight in terms.items()
-        )
 
     def knows(self, terms: Mapping[str, float]) -> bool:
         """Whether any document holds any of the terms."""
         return any(term in self._rows for term in terms)
 
-    def overlap(self, terms: Mapping[str, float]) -> Floats:
-        """For each document, the weight of the question's terms that it holds. Shape (size,)."""
-        numbers, gains = [], []
+    def match(self, terms: Mapping[str, float]) -> tuple[Floats, float]:
+        """The overlap with each document, shape (size,): the weight of the question's terms that it holds. And the most
+        that a document could hold: the sum of the terms' weight and rarity; a term nobody uses is the rarest."""
+        possible = 0.0
+        numbers: list[NDArray[np.int32]] = []
+        gains: list[Floats] = []
+        worth: list[float] = []
         for term, weight in terms.items():
             row = self._rows.get(term)
             if row is None:
+                possible += weight * self._unknown_idf
                 continue
-            held = slice(int(self._ends[row]), int(self._ends[row + 1]))
-            numbers.append(self._numbers[held])
-            score = np.float32(weight * float(self._idf[row]))
-            gains.append(
-                np.full(held.stop - held.start, score) if self._gain is None else score * self._gain[held]
-            )
+            begin, end = self._ends[row], self._ends[row + 1]
+            numbers.append(self._numbers[begin:end])
+            if self._gain is not None:
+                gains.append(self._gain[begin:end])
+            worth.append(weight * self._rarity[row])
+            possible += worth[-1]
         if not numbers:
-            return np.zeros(self.size, dtype=np.float32)
-        total = np.bincount(np.concatenate(numbers), np.concatenate(gains), minlength=self.size)
-        return total.astype(np.float32)
+            return np.zeros(self.size, dtype=np.float32), possible
+        each = np.repeat(np.asarray(worth, dtype=np.float32), [len(held) for held in numbers])
+        if gains:
+            each *= np.concatenate(gains)
+        total = np.bincount(np.concatenate(numbers), each, minlength=self.size)
+        return total.astype(np.float32), possible
 
     def _saturated(self, counts: Floats) -> Floats:
         """BM25's saturation of each posting by term count and document length; at most 1."""

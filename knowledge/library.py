@@ -156,6 +156,7 @@ class Library:
         self._by_wording = Index(terms)
         self._by_entry = Index(self._whole_entries(wordings, terms), bm25=True)
         self._vectors = encoder.encode(flat) if encoder else None
+        self._priors: dict[tuple[str, str], Floats] = {}
 
     @classmethod
     def load(cls, path: Path | None = None, *, encoder: Encoder | None = None) -> Library:
@@ -235,20 +236,22 @@ class Library:
 
     def _prior(self, category: str, follows: str) -> Floats:
         """A little more for entries of the category the engine read and of the area just talked about; none is hidden."""
-        prior = np.zeros(len(self._starts), dtype=np.float32)
         group = ".".join(category.split(".")[:2])
         area = follows.partition(".")[0]
-        for number, entry in enumerate(self.entries if group or area else ()):
-            prior[number] += _PRIOR * bool(group and entry.category.startswith(group))
-            prior[number] += _PRIOR * bool(area and entry.id.startswith(area + "."))
-        return prior
+        known = self._priors.get((group, area))
+        if known is None:  # there are only as many as categories times areas
+            known = self._priors[group, area] = np.zeros(len(self._starts), dtype=np.float32)
+            for number, entry in enumerate(self.entries if group or area else ()):
+                known[number] += _PRIOR * bool(group and entry.category.startswith(group))
+                known[number] += _PRIOR * bool(area and entry.id.startswith(area + "."))
+        return known
 
     def _features(self, terms: Mapping[str, float], question: str) -> Floats:
         """Per entry: nearest wording, support by further wordings, share of the question found, BM25 — and meaning."""
-        asked = self._by_wording.weight(terms)
-        overlap = self._by_wording.overlap(terms)
+        overlap, asked = self._by_wording.match(terms)
         dice = 2 * overlap / (asked + self._by_wording.mass)
-        whole = self._by_entry.overlap(terms) / max(self._by_entry.weight(terms), 1e-6)
+        whole, possible = self._by_entry.match(terms)
+        whole /= max(possible, 1e-6)
         columns = [self._best(dice), self._support(dice), self._best(overlap) / asked, whole]
         if self._encoder is not None and self._vectors is not None:
             alike = self._vectors @ self._encoder.encode([question])[0]
@@ -258,8 +261,9 @@ class Library:
 
     def _support(self, per_wording: NDArray[Any]) -> NDArray[Any]:
         """Several near wordings count a little more than one: the mean of fourth powers, so the nearest still leads."""
-        mean = np.add.reduceat(per_wording**4, self._starts) / self._sizes
-        support: NDArray[Any] = mean**0.25
+        squared = per_wording * per_wording
+        mean = np.add.reduceat(squared * squared, self._starts) / self._sizes
+        support: NDArray[Any] = np.sqrt(np.sqrt(mean))
         return support
 
     def _best(self, per_wording: NDArray[Any]) -> NDArray[Any]:

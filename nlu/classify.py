@@ -12,10 +12,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .engine import Engine, default
+from .engine import default
+from .understanding import Understander
 
 
-def classify_lines(lines: Iterable[str], engine: Engine | None = None) -> Iterator[str]:
+def classify_lines(lines: Iterable[str], engine: Understander | None = None) -> Iterator[str]:
     """One answer for each line that is not blank, without the line's end."""
     chosen = engine or default()
     for line in lines:
@@ -23,7 +24,7 @@ def classify_lines(lines: Iterable[str], engine: Engine | None = None) -> Iterat
             yield json.dumps(_classified(line, chosen), ensure_ascii=False)
 
 
-def _classified(line: str, engine: Engine) -> dict[str, Any]:
+def _classified(line: str, engine: Understander) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

@@ -19,7 +19,9 @@ from .understanding import INTENTS, KINDS, RISKS, TOPICS, About, Intent, Kind, R
 
 DATA = Path(__file__).with_name("data")
 CATEGORIES = Path(__file__).with_name("categories.yml")
-Split = Literal["train", "heldout"]
+Split = Literal["train", "tune", "heldout"]
+TUNE = "tune.yml"  # the list of themes on which settings are chosen and probabilities calibrated
+HELD_OUT = "held_"  # themes so named are used for nothing but the final report
 LABELS = frozenset(("risk", "kinds", "category", "about", "intent", "theme", "history", "resolved"))
 
 
@@ -48,17 +50,17 @@ class Example:
 
 def load(folder: Path = DATA) -> list[Example]:
     """All examples of `folder`, in the order of file names and lines. Raises CorpusError, naming file and place."""
-    held_out = heldout_themes(folder)
+    tuning = tune_themes(folder)
     examples: list[Example] = []
     for path in sorted(folder.glob("*.yml")):
-        if path.name != "heldout.yml":
-            examples.extend(_read(path, held_out))
+        if path.name != TUNE:
+            examples.extend(_read(path, tuning))
     return examples
 
 
-def heldout_themes(folder: Path = DATA) -> frozenset[str]:
-    """The themes whose examples are used for nothing but the final report."""
-    path = folder / "heldout.yml"
+def tune_themes(folder: Path = DATA) -> frozenset[str]:
+    """The themes that no weight is learned from: settings are chosen and probabilities calibrated on them."""
+    path = folder / TUNE
     if not path.exists():
         return frozenset()
     themes = _parse(path).get("themes") or ()
@@ -119,7 +121,7 @@ def _parse(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read(path: Path, held_out: frozenset[str]) -> Iterator[Example]:
+def _read(path: Path, tuning: frozenset[str]) -> Iterator[Example]:
     for number, block in enumerate(_parse(path).get("nlu") or (), start=1):
         place = f"{path.name}: block {number}"
         topic = str(block.get("intent", "")).partition("/")[0]
@@ -130,11 +132,11 @@ def _read(path: Path, held_out: frozenset[str]) -> Iterator[Example]:
             if not isinstance(item, Mapping) or not isinstance(item.get("text"), str):
                 raise CorpusError(f"{place}, example {index}: needs a text")
             labels = {**shared, **(item.get("metadata") or {})}
-            yield _example(item["text"], topic, labels, held_out, f"{place}, example {index}")
+            yield _example(item["text"], topic, labels, tuning, f"{place}, example {index}")
 
 
 def _example(
-    text: str, topic: Topic, labels: Mapping[str, Any], held_out: frozenset[str], place: str
+    text: str, topic: Topic, labels: Mapping[str, Any], tuning: frozenset[str], place: str
 ) -> Example:
     unknown = labels.keys() - LABELS
     if unknown:
@@ -157,9 +159,15 @@ def _example(
         intent=cast(Intent, _one_of(labels.get("intent", "none"), INTENTS, "intent", place)),
         theme=theme,
         history=tuple(str(older) for older in labels.get("history") or ()),
-        split="heldout" if theme in held_out else "train",
+        split=_split(theme, tuning),
         resolved=bool(labels.get("resolved", False)),
     )
+
+
+def _split(theme: str, tuning: frozenset[str]) -> Split:
+    if theme.startswith(HELD_OUT):
+        return "heldout"
+    return "tune" if theme in tuning else "train"
 
 
 def _one_of(value: object, allowed: tuple[str, ...], label: str, place: str) -> str:

@@ -76,6 +76,11 @@ class Engine:
         self._intents = intents
         self._model = model
         self._encoder = encoder
+        # topic -> (place in the model's output, category, its group of two levels)
+        self._leaves: dict[str, list[tuple[int, str, str]]] = {}
+        for place, name in enumerate(model.categories):
+            group = ".".join(name.split(".")[:2])
+            self._leaves.setdefault(name.partition(".")[0], []).append((place, name, group))
 
     @classmethod
     def load(cls, path: Path | None = None) -> Engine:
@@ -179,25 +184,22 @@ class Engine:
 
     def _category(self, topic: Topic, whole: Scores) -> str:
         """The likeliest leaf of the topic; its group where no leaf stands out."""
-        names = self._model.categories
         groups: dict[str, float] = {}
         best, share, total = "", 0.0, 0.0
-        for name, value in zip(names, whole.category, strict=True):
-            if not name.startswith(topic + "."):
-                continue
-            group = ".".join(name.split(".")[:2])
-            groups[group] = groups.get(group, 0.0) + float(value)
-            total += float(value)
+        leaves = self._leaves.get(topic, ())
+        values = whole.category.tolist()
+        for place, name, group in leaves:
+            value = values[place]
+            groups[group] = groups.get(group, 0.0) + value
+            total += value
             if value > share:
-                best, share = name, float(value)
+                best, share = name, value
         if not groups:
             return ""
         group = max(groups, key=lambda name: groups[name])
         if share >= 0.3 * total:
             return best
-        inside = [
-            (float(v), n) for n, v in zip(names, whole.category, strict=True) if n.startswith(group + ".")
-        ]
+        inside = [(values[place], name) for place, name, _ in leaves if name.startswith(group + ".")]
         top = max(inside, default=(0.0, group))
         return top[1] if top[0] >= 0.5 * groups[group] else group
 

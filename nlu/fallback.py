@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from .understanding import Kind, Risk, Span, Topic, Understanding, higher
 
@@ -107,10 +108,16 @@ def _plain(text: str) -> tuple[str, list[int]]:
     chars: list[str] = []
     places: list[int] = []
     for at, char in enumerate(text):
-        if unicodedata.category(char)[0] in "CM":
-            continue
-        for new in unicodedata.normalize("NFKC", char).lower().translate(_TRADITIONAL):
-            if not _MARKS.match(new):
-                chars.append(new)
-                places.append(at)
+        for new in _letters(char):
+            chars.append(new)
+            places.append(at)
     return "".join(chars), places
+
+
+@lru_cache(maxsize=8192)
+def _letters(char: str) -> str:
+    """What is left of one character; "" for a mark. Remembered, because it is asked of every character of every message."""
+    if unicodedata.category(char)[0] in "CM":
+        return ""
+    plain = unicodedata.normalize("NFKC", char).lower().translate(_TRADITIONAL)
+    return "".join(new for new in plain if not _MARKS.match(new))

@@ -6,8 +6,9 @@ contract with operators and with `qingting classify`; they are listed in docs/la
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 Topic = Literal["legal", "psychological", "safety", "other"]
 Risk = Literal["none", "low", "medium", "high", "critical"]
@@ -89,3 +90,11 @@ class Understanding:
     spans: tuple[Span, ...] = ()
     entities: dict[str, str] = field(default_factory=dict)
     engine: Engine = "embedded"
+
+
+class Understander(Protocol):
+    """Any engine: the embedded one (`nlu.engine.Engine`), or that one with Rasa beside it (`bot.rasa_engine.RasaEngine`)."""
+
+    def understand(self, text: str, history: Sequence[str] = ()) -> Understanding:
+        """Read `text` in the light of `history` (the same person's older messages, oldest first)."""
+        ...

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -31,6 +33,23 @@ def _program(*names: str) -> bool:
     return any(shutil.which(name, path=path) for name in names)
 
 
+RASA_ENVIRONMENT = Path(os.environ.get("QINGTING_RASA_ENV", Path(__file__).parents[1] / ".rasa-venv"))
+
+
+def _rasa() -> bool:
+    """Its environment, or a Python 3.10 from which the tests make it."""
+    from bot import rasa_server
+    from bot.settings import ConfigProblem
+
+    if rasa_server.ready(RASA_ENVIRONMENT):
+        return True
+    try:
+        rasa_server.find_python()
+    except ConfigProblem:
+        return False
+    return True
+
+
 # marker -> (what it is, whether it is there, how to get it on Debian)
 PEERS: dict[str, tuple[str, Callable[[], bool], str]] = {
     "browser": (
@@ -44,6 +63,16 @@ PEERS: dict[str, tuple[str, Callable[[], bool], str]] = {
         "Kannel",
         lambda: _program("bearerbox") and _program("fakesmsc"),
         "apt-get install kannel kannel-extras",
+    ),
+    "rasa": (
+        "Python 3.10 for Rasa",
+        _rasa,
+        "pyenv install 3.10, or uv python install 3.10; then qingting rasa setup",
+    ),
+    "sentence_transformers": (
+        "the extra sentence-transformers",
+        lambda: importlib.util.find_spec("sentence_transformers") is not None,
+        "make extra",
     ),
 }
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from aiohttp import web
 
@@ -165,4 +165,13 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Give back connections."""
+        ...
+
+
+@runtime_checkable
+class ShowsTyping(Protocol):
+    """A channel that can show the person that somebody types."""
+
+    async def typing(self, address: str) -> None:
+        """Never raises for what the provider says: a failure is not worth telling."""
         ...

@@ -26,9 +26,9 @@ class Storage:
         await self._writer.close()
         await self.engines.close()
 
-    def read(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """A session to read with; it cannot write (on SQLite the connection refuses)."""
-        return self.engines.read()
+    def read(self, *, patient: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
+        """A session to read with; it cannot write (on SQLite the connection refuses). `patient`: no statement is cut off."""
+        return self.engines.read(patient=patient)
 
     async def write(self, work: Work[T], *, urgent: bool = False) -> T:
         """Run `work(session)` in a shared transaction; its result after the commit. See Writer.write."""

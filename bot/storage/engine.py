@@ -1,24 +1,38 @@
 """The database under everything: SQLite beside one service, PostgreSQL under many.
 
 SQLite: WAL, synchronous=FULL (acknowledged means on the disk), secure_delete, one writer that begins with BEGIN IMMEDIATE, and
-readers that cannot write. PostgreSQL: one engine for both.
+readers that cannot write. PostgreSQL: a pool for the writer's lanes and one for readers, so that slow readers never leave a writer
+without a connection; and no statement, lock, connection or silent network is waited for without end (the times below).
 """
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from bot.storage import sqlite_thread
+
 _BUSY_SECONDS = 5
+# PostgreSQL: how long one thing may keep a writer's lane. A healthy transaction takes milliseconds, so whatever takes this long is
+# at fault, and crisis work must get past it (docs/operations.zh-CN.md says what an operator sees).
+LOCK_SECONDS: Final = 3.0  # for a row that somebody else has
+_STATEMENT_SECONDS: Final = 15.0  # for one statement
+_IDLE_SECONDS: Final = 30.0  # a process that stopped in mid-transaction lets go of its rows
+_ANSWER_SECONDS: Final = 20.0  # for the server's answer, should it be too ill to keep to the times above
+_NETWORK_SECONDS: Final = 15.0  # for what we sent to be confirmed by the other machine
+_CONNECT_SECONDS: Final = 5.0  # for a connection, new or from the pool
+TRANSACTION_SECONDS: Final = 30.0  # for a whole shared transaction, whatever holds it up
 
 
 def database_url(text: str) -> URL:
@@ -42,13 +56,15 @@ class Engines:
             self.writing = _sqlite(self.url, writes=True)
             self.reading = _sqlite(self.url, writes=False)
         else:
-            self.writing = create_async_engine(self.url, pool_size=10, max_overflow=10, pool_pre_ping=True)
-            self.reading = self.writing
+            self.writing = _postgresql(self.url, most=8)
+            self.reading = _postgresql(self.url, most=16)
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncSession]:
-        """A session to read with. Nothing it does is kept."""
+    async def read(self, *, patient: bool = False) -> AsyncIterator[AsyncSession]:
+        """A session to read with. Nothing it does is kept. `patient`: its statements may take as long as they take."""
         async with AsyncSession(self.reading, expire_on_commit=False, autoflush=False) as session:
+            if patient:
+                await be_patient(session)
             yield session
 
     async def drop_old_pages(self) -> None:
@@ -62,39 +78,82 @@ class Engines:
 
     async def close(self) -> None:
         await self.writing.dispose()
-        if self.reading is not self.writing:
-            await self.reading.dispose()
+        await self.reading.dispose()
+
+
+async def be_patient(session: AsyncSession | AsyncConnection) -> None:
+    """Let the statements of this transaction take as long as they take (a migration, a count of everything)."""
+    connection = await session.connection() if isinstance(session, AsyncSession) else session
+    if connection.dialect.name == "postgresql":
+        await connection.execute(text("SET LOCAL statement_timeout = 0"))
+        await connection.execute(text("SET LOCAL lock_timeout = 0"))
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether the database itself is at fault (locked, full, away), rather than what we asked of it."""
+    """Whether the database itself is at fault (locked, full, away, too slow), rather than what we asked of it."""
     if isinstance(error, OperationalError | OSError | PoolTimeout):
         return True
     if not isinstance(error, DBAPIError):
         return False
-    # PostgreSQL's classes for a lost connection, too few resources, and a server that starts or stops.
-    state = getattr(error.orig, "sqlstate", None) or ""
-    return error.connection_invalidated or state.startswith(("08", "53", "57P"))
+    # PostgreSQL's classes for a lost connection, too few resources, a server that starts or stops, a transaction left idle.
+    lost = _sqlstate(error).startswith(("08", "53", "57P", "25P03"))
+    return error.connection_invalidated or lost or waited_too_long(error)
+
+
+def waited_too_long(error: BaseException) -> bool:
+    """Whether PostgreSQL ended one statement because it waited for a lock, or ran, for too long: others may do well."""
+    return isinstance(error, DBAPIError) and _sqlstate(error) in ("55P03", "57014")
 
 
 def lost_race(error: BaseException) -> bool:
     """Whether the database ended this transaction for another's sake (deadlock, serialization): running it again helps."""
-    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in ("40P01", "40001")
+    return isinstance(error, DBAPIError) and _sqlstate(error) in ("40P01", "40001")
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+def _postgresql(url: URL, *, most: int) -> AsyncEngine:
+    milliseconds = {
+        "lock_timeout": LOCK_SECONDS,
+        "statement_timeout": _STATEMENT_SECONDS,
+        "idle_in_transaction_session_timeout": _IDLE_SECONDS,
+    }
+    engine = create_async_engine(
+        url,
+        pool_size=most // 2,
+        max_overflow=most - most // 2,
+        pool_timeout=_CONNECT_SECONDS,
+        pool_pre_ping=True,
+        connect_args={
+            "server_settings": {name: str(int(seconds * 1000)) for name, seconds in milliseconds.items()},
+            "command_timeout": _ANSWER_SECONDS,
+            "timeout": _CONNECT_SECONDS,
+        },
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        # A machine that is gone without a word must not look like one that thinks. Not every system has the option.
+        line = connection.driver_connection._transport.get_extra_info("socket")
+        with contextlib.suppress(OSError, AttributeError):
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_NETWORK_SECONDS * 1000))
+
+    return engine
 
 
 def _sqlite(url: URL, *, writes: bool) -> AsyncEngine:
     engine = create_async_engine(
         url,
+        async_creator=lambda: sqlite_thread.connect(url.database or ":memory:", timeout=_BUSY_SECONDS),
         poolclass=AsyncAdaptedQueuePool,
         pool_size=1 if writes else 4,
         max_overflow=0 if writes else 4,
-        connect_args={"timeout": _BUSY_SECONDS},
     )
 
     @event.listens_for(engine.sync_engine, "connect")
     def _set_up(connection: Any, _record: Any) -> None:
-        # The driver's own transaction handling begins late and never IMMEDIATE: switch it off and begin ourselves.
-        connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
         if writes:

@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.channels import StorageUnavailable
-from bot.storage.engine import Engines, is_unavailable, lost_race
+from bot.storage.engine import TRANSACTION_SECONDS, Engines, is_unavailable, lost_race, waited_too_long
 
 T = TypeVar("T")
 Work = Callable[[AsyncSession], Awaitable[T]]
@@ -99,7 +99,7 @@ class Writer:
             try:
                 outcomes = await self._transaction(jobs, apart=False)
             except Exception as error:
-                if is_unavailable(error) or len(jobs) == 1:
+                if _is_everybodys(error) or len(jobs) == 1:
                     raise
                 outcomes = await self._transaction(jobs, apart=True)
         except Exception as error:
@@ -125,14 +125,18 @@ class Writer:
         """Two transactions that share their commit among many can wait for each other (PostgreSQL ends one of them):
         the loser runs again, alone. Every other failure is its caller's."""
         if not lost_race(error) or job.races_lost >= _RACES:
-            _refuse([job], error)
+            _refuse([job], StorageUnavailable("waited") if waited_too_long(error) else error)
             return
         job.races_lost += 1
         await asyncio.sleep(random.uniform(0, 0.02 * job.races_lost))  # noqa: S311 (only to fall out of step)
         await self._commit([job])
 
     async def _transaction(self, jobs: list[_Job], *, apart: bool) -> list[_Outcome]:
-        async with AsyncSession(self._engines.writing, expire_on_commit=False, autoflush=False) as session:
+        # SQLite's own time-out covers it, and its statements run in a thread that cannot be called off.
+        async with (
+            asyncio.timeout(None if self._engines.sqlite else TRANSACTION_SECONDS),
+            AsyncSession(self._engines.writing, expire_on_commit=False, autoflush=False) as session,
+        ):
             if apart:
                 outcomes = [await self._in_savepoint(session, job) for job in jobs]
             else:
@@ -150,11 +154,16 @@ class Writer:
             await session.flush()
             await savepoint.commit()
         except Exception as error:
-            if is_unavailable(error):
+            if _is_everybodys(error):
                 raise
             await savepoint.rollback()
             return None, error
         return result, None
+
+
+def _is_everybodys(error: Exception) -> bool:
+    """Whether a failure concerns all who share the commit; one that waited for a lock too long harms nobody else."""
+    return is_unavailable(error) and not waited_too_long(error)
 
 
 def _refuse(jobs: list[_Job], error: BaseException) -> None:

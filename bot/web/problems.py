@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from escalation import alerts, conversations, desk, erasure, nuisance, rescue, roster
+from bot.value_words import wrong
+from escalation import alerts, conversations, desk, erasure, nuisance, rescue, review, roster
 from escalation.privacy import Unreadable
 
 _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
@@ -55,7 +56,7 @@ def invalid(field: str, message: str) -> Refused:
 def from_validation(error: ValidationError) -> Refused:
     """A 400 that names each wrong field in Chinese, never its value."""
     fields = [
-        {"field": _place(e["loc"]), "message": _explain(e["type"], e.get("ctx") or {})}
+        {"field": _place(e["loc"]), "message": wrong(e["type"], e.get("ctx") or {})}
         for e in error.errors(include_input=False, include_url=False)
     ]
     told = "；".join(f"{f['field']}：{f['message']}" for f in fields[:5])
@@ -73,11 +74,16 @@ def from_room(error: Exception) -> Refused | None:
             rescue.NotAllowed(code="unknown")
             | nuisance.NotAllowed(code="unknown")
             | erasure.NotAllowed(code="unknown")
+            | review.NotAllowed(code="unknown")
         ):
             return not_found()
         case rescue.NotAllowed(code=code) | nuisance.NotAllowed(code=code) | erasure.NotAllowed(code=code):
             status = 403 if code in ("own", "guardian_may_harm") else 400 if code.startswith("no_") else 409
             return Refused(status, code, _NOT_ALLOWED.get(code, "现在不能做这件事，状态可能刚刚变了。"))
+        case review.NotAllowed(code="empty" | "kinds" as code):
+            return Refused(400, code, _NOT_ALLOWED[code])
+        case review.NotAllowed(code=code):
+            return Refused(409, code, _NOT_ALLOWED.get(code, "现在不能做这件事，状态可能刚刚变了。"))
         case conversations.Closed() | alerts.NotFound():
             return not_found()
         case roster.BadShift():
@@ -107,6 +113,9 @@ _NOT_ALLOWED = {
     "guardian_may_harm": "监护人可能就是伤害者：要先有第二人同意，才能登记告知监护人。",
     "not_verified": "核实方式不在列表中。",
     "erased": "来访者的资料已按要求删除。",
+    "gone": "来访者的话已到期或已删除，不能再用。",
+    "empty": "文字不能为空。",
+    "kinds": "高风险和紧急要选危险种类。",
 }
 
 
@@ -114,45 +123,3 @@ def _place(loc: tuple[int | str, ...]) -> str:
     """Where the fault is. A name that is not like one of ours could be somebody's words, so it is not repeated."""
     parts = [str(p) if isinstance(p, int) or _PLAIN_NAME.fullmatch(p) else "（未知字段）" for p in loc]
     return ".".join(parts) or "内容"
-
-
-def _explain(kind: str, ctx: dict[str, Any]) -> str:
-    match kind:
-        case "missing":
-            return "缺少这个字段"
-        case "extra_forbidden":
-            return "没有这个字段"
-        case "string_type":
-            return "应为文字"
-        case "string_too_short":
-            return f"至少 {ctx['min_length']} 个字" if ctx.get("min_length", 0) > 1 else "不能为空"
-        case "string_too_long":
-            return f"最多 {ctx['max_length']} 个字"
-        case "string_pattern_mismatch":
-            return "格式不对"
-        case "literal_error":
-            return f"只能是 {ctx['expected']} 之一".replace(" or ", "、").replace("'", "")
-        case "bool_type" | "bool_parsing":
-            return "应为 true 或 false"
-        case "int_type" | "int_parsing" | "int_from_float":
-            return "应为整数"
-        case "greater_than_equal":
-            return f"不能小于 {ctx['ge']}"
-        case "less_than_equal":
-            return f"不能大于 {ctx['le']}"
-        case "too_long":
-            return f"最多 {ctx.get('max_length')} 项"
-        case "too_short":
-            return f"至少 {ctx.get('min_length')} 项"
-        case "list_type":
-            return "应为列表"
-        case "model_type" | "dict_type" | "model_attributes_type":
-            return "应为 JSON 对象"
-        case "not_text":
-            return "含有不能保存的字符（NUL 或不成对的代理字符）"
-        case "not_id":
-            return "应为编号（数字组成的文字）"
-        case "not_moment":
-            return "应为带时区的 ISO 8601 时间"
-        case _:
-            return "值不对"

@@ -51,10 +51,13 @@ def allow_framing(response: web.StreamResponse, hosts: Iterable[str]) -> None:
     response.headers[CSP] = content_policy(frame_ancestors=" ".join(["'self'", *wanted]))
 
 
+_POLICY = content_policy()
+
+
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """on_response_prepare signal: fill in what the handler did not decide itself."""
     headers = response.headers
-    headers.setdefault(CSP, content_policy())
+    headers.setdefault(CSP, _POLICY)
     if "frame-ancestors 'none'" in headers[CSP]:
         headers.setdefault("X-Frame-Options", "DENY")
     for name, value in _DEFAULTS.items():

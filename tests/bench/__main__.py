@@ -1,4 +1,7 @@
-"""Measure: `python -m tests.bench [NAME …] [--write]`. Without names everything; `--write` renews docs/benchmarks.md."""
+"""Measure: `python -m tests.bench [NAME …] [--write]`. Without names everything; `--write` renews docs/benchmarks.md.
+
+`python -m tests.bench rasa [FILE.jsonl …]` compares with Rasa; see tests/bench/rasa.py.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,12 @@ _DOC = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["rasa"]:  # takes files and a quarter of an hour, so it is no part of "everything"
+        from tests.bench import rasa
+
+        rasa.main(sys.argv[2:])
+        return
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an operator's second start finds its code compiled
     names = [a for a in sys.argv[1:] if not a.startswith("-")] or list(measures.ALL)
     rows = []
     for name in names:
@@ -40,6 +49,7 @@ def _page(rows: list[measures.Row]) -> str:
 same run on the same machine, because machines differ and shared ones are noisy: read the ratios.
 
 Machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}. Commit: {commit}.
+Load average over the last five minutes: {os.getloadavg()[1]:.1f} (of which the measuring itself is some 2).
 
 | what | wanted | measured | beside it in the same run |
 |---|---|---|---|

@@ -48,19 +48,14 @@ class BrainHere:
     """The real engine and library without the process around them; a text with FAIL falls back, as a killed process would."""
 
     def __init__(self) -> None:
-        self.failures = 0
         self.asked: list[Question] = []
 
     async def think(self, questions: Sequence[Question], *, urgent: bool = False) -> list[Thought]:
         self.asked += questions
         return [self._one(q) for q in questions]
 
-    def failed_lately(self, window: float) -> int:
-        return self.failures
-
     def _one(self, question: Question) -> Thought:
         if "FAIL" in question.text:
-            self.failures += 1
             return fall_back(question.text)
         understood = engine().understand(question.text, question.history)
         if not question.answer:

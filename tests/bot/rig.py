@@ -154,16 +154,19 @@ class Rig:
         conversation = await session.get_one(Conversation, message.conversation_id)
         conversation.state = answer.state or conversation.state
         message.state = "answered"
-        await outbox.write(
-            session,
-            self.shell.vault,
+        person = await session.get_one(Person, conversation.person_id)
+        answers = outbox.Answers()
+        answers.add(
             conversation,
             answer.drafts,
+            self.shell.vault.person_key(person.data_key),
             lane=answer.lane,
             now=self.shell.clock(),
-            reply_to=message,
+            message_id=message.id,
+            received_at=message.received_at,
             hold=self.shell.outbox.hold(conversation),
         )
+        await answers.store(session)
 
 
 async def build(

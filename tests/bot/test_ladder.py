@@ -22,7 +22,7 @@ from bot.alarms import Alarms
 from bot.events import MemoryBus, News
 from bot.ladder import Ladder
 from bot.outbox import OutboxService
-from bot.policy import longer_than_promised, policy_of
+from bot.policy import policy_of, weaker_than_promised
 from bot.settings import EscalationSection, FallbackTelephone, Server, Settings, WebhookTarget
 from bot.shell import Shell
 from bot.storage import Storage
@@ -385,11 +385,22 @@ async def test_two_ladders_on_one_database_ring_each_rung_once(
     assert all(a.state == "ringing" for a in await first.desk.all(Alert))
 
 
-def test_a_setting_slower_than_the_promise_is_named_at_start() -> None:
-    assert longer_than_promised(EscalationSection(rung_critical=10, silence_high=299)) == []
-    assert longer_than_promised(EscalationSection(rung_critical=90)) == [
-        "escalation.rung_critical: 90 s, promised 60 s"
-    ]
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"escalation": {"rung_critical": 10, "silence_high": 299}}, []),
+        ({"escalation": {"rung_critical": 90}}, ["escalation.rung_critical：90，承诺是不超过 60"]),
+        ({"understanding": {"limit_seconds": 0.5, "failures_page": 2, "failures_window_seconds": 600}}, []),
+        ({"understanding": {"limit_seconds": 5}}, ["understanding.limit_seconds：5，承诺是不超过 1"]),
+        ({"understanding": {"failures_page": 30}}, ["understanding.failures_page：30，承诺是不超过 3"]),
+        (
+            {"understanding": {"failures_window_seconds": 10}},
+            ["understanding.failures_window_seconds：10，承诺是不少于 300"],
+        ),
+    ],
+)
+def test_a_setting_weaker_than_the_promise_is_named(section: dict[str, Any], said: list[str]) -> None:
+    assert weaker_than_promised(Settings(**section)) == said
 
 
 def test_without_settings_the_policy_is_the_promise() -> None:

@@ -5,11 +5,14 @@ import asyncio
 import pytest
 
 from bot.audit import audit
+from bot.desk_view import DeskNow
+from bot.pipeline import Pipeline
+from bot.queue.memory import MemoryQueue
 from bot.tables import Delivery
 from escalation import desk
 from escalation.policy import Policy
 from escalation.tables import Alert, Case, Conversation, Episode, Message, Staff
-from tests.bot.core import Core
+from tests.bot.core import BrainHere, Core
 
 
 async def hire(c: Core) -> int:
@@ -51,6 +54,13 @@ async def test_danger_opens_one_episode_one_case_one_alert_and_goes_to_the_head_
     assert (conversation.state, conversation.risk) == ("queued", "critical")
     assert any(n.what == "alert" for n in desk_core.news)
     assert {d.lane for d in await desk_core.all(Delivery)} == {0}
+
+
+async def test_the_score_of_each_message_is_kept_for_the_watch_on_drift(desk_core: Core) -> None:
+    await desk_core.says("老板拖欠我工资怎么办")
+    await desk_core.says("我在天台，不想活了")
+    harmless, danger = [m.risk_score for m in await desk_core.all(Message) if m.direction == "in"]
+    assert 0 <= harmless < 0.5 < danger <= 1
 
 
 async def test_a_redelivery_has_one_effect(desk_core: Core) -> None:
@@ -124,6 +134,25 @@ async def test_three_failures_of_understanding_page_a_supervisor(desk_core: Core
     pages = [a for a in await desk_core.all(Alert) if a.reason == "understanding_down"]
     assert len(pages) == 1
     assert pages[0].rung == 2
+
+
+async def test_failures_of_understanding_in_three_processes_are_three_failures(desk_core: Core) -> None:
+    def elsewhere() -> Pipeline:
+        desk = DeskNow(desk_core.shell.settings.desk)
+        return Pipeline(desk_core.shell, MemoryQueue(), BrainHere(), Policy(), desk)  # type: ignore[arg-type]
+
+    for n, pipeline in enumerate([elsewhere(), elsewhere(), elsewhere()]):
+        assert not await desk_core.all(Alert)
+        stored = await desk_core.receive("FAIL 嗯", f"s{n}")
+        await pipeline.handle([stored.conversation_id])
+    assert [a.reason for a in await desk_core.all(Alert)] == ["understanding_down"]
+
+
+async def test_failures_of_understanding_long_apart_page_nobody(desk_core: Core) -> None:
+    for n in range(4):
+        await desk_core.says("FAIL 嗯", f"s{n}")
+        desk_core.later(seconds=151)
+    assert not [a for a in await desk_core.all(Alert) if a.reason == "understanding_down"]
 
 
 async def test_what_no_machine_can_read_goes_to_a_human(desk_core: Core) -> None:

@@ -341,11 +341,11 @@ async def test_a_database_that_is_away_for_a_moment_is_no_fault_of_the_message(
 ) -> None:
     read, away = desk_core.shell.storage.engines.read, [True] * 4
 
-    def sometimes() -> Any:
+    def sometimes(**how: Any) -> Any:
         if away:
             away.pop()
             raise OperationalError("SELECT", {}, Exception("away"))
-        return read()
+        return read(**how)
 
     stored = await desk_core.receive("老板拖欠我工资怎么办")
     monkeypatch.setattr(desk_core.shell.storage.engines, "read", sometimes)
@@ -398,5 +398,5 @@ async def test_two_workers_on_one_conversation_forget_nothing_of_it(desk_core: C
         await pipeline._think(works, urgent=False)
         await desk_core.shell.storage.write(lambda s, w=works: pipeline._carry_out(s, w))
     conversation = await desk_core.conversation()
-    kept = conversations.recall(earlier[0].key, conversation)
+    kept = conversations.recall(earlier[0].key, conversation.memory_sealed)
     assert kept["recent"] == ["我觉得活着没意思", "今天又没睡着"]

@@ -59,7 +59,7 @@ async def test_one_bad_item_of_a_shared_piece_is_refused_alone(storage: Storage)
 
 async def test_a_reader_cannot_write(storage: Storage) -> None:
     if not storage.engines.sqlite:
-        pytest.skip("PostgreSQL has one engine for both; nothing a reader does is committed")
+        pytest.skip("on PostgreSQL nothing stops it; but nothing a reader does is committed")
     async with storage.read() as session:
         with pytest.raises(OperationalError, match="readonly"):
             await session.execute(insert(Fact).values(name="a", value=b""))

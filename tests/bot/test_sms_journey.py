@@ -190,6 +190,37 @@ async def test_a_long_text_comes_in_several_messages(start: Start) -> None:
     await rig.until(lambda: sum(len(t) - 4 for t in telephone.texts) == len(long))
     assert all(taken.segments <= 2 for taken in centre.taken)
     assert len(telephone.texts) == 3
+    await rig.settled("delivered")  # by the receipts of all three
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+async def test_one_lost_piece_of_a_long_text_is_a_lost_text(start: Start, lost: int) -> None:
+    rig, centre = await start(max_segments=2)
+    centre.receipts = False
+    rig.answers = lambda heard: Answer([Draft("这是一句话。" * 60)])
+    telephone = centre.telephone()
+    await telephone.says("长")
+    await rig.settled("sent")
+    ids = [f"p-{taken.fields['id']}" for taken in centre.taken]
+    assert len(ids) == 3
+    for n, identifier in enumerate(ids):
+        outcome = {"state": "failed", "code": "expired"} if n == lost else {"state": "delivered"}
+        assert (await centre.push("/receipts", {"id": identifier, **outcome}))[-1] == 200
+    await rig.settled("failed")
+    assert await rig.tasks() == [("cannot_reach", "expired")]
+
+
+async def test_after_a_failure_half_way_only_the_rest_of_a_long_text_is_sent(start: Start) -> None:
+    rig, centre = await start(max_segments=2)
+    long = "这是一句话。" * 60
+    rig.answers = lambda heard: Answer([Draft(long)])
+    telephone = centre.telephone()
+    centre.faults += [Fault(served=True), Fault(status=500)]
+    await telephone.says("长")
+    await rig.settled("delivered", within=15)
+    assert "".join(text.removeprefix("【倾听】") for text in telephone.texts) == long
+    assert len(centre.refused) == 1
+    assert len(centre.addresses) == 4  # three pieces, one of them twice
 
 
 FIXED = {
@@ -246,7 +277,7 @@ async def test_choices_are_written_out(start: Start) -> None:
     ("more", "words"),
     [
         ({"signature": "长" * 500}, "signature"),
-        ({"flavour": "kannel"}, "kannel needs"),
+        ({"flavour": "kannel"}, "kannel 时要写"),
     ],
 )
 async def test_settings_that_do_not_fit_stop_the_start(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -247,9 +247,28 @@ async def test_a_conversation_stays_with_the_first_until_the_colleague_accepts(b
     assert (await zhang.get(f"/conversations/{talk}"))["owner"]["id"] == zhang.me["id"]
     (card,) = (await li.get("/conversations?view=all"))["items"]
     assert card["transfer_offered_to_me"] == offer["id"]
+    (mine,) = (await li.get("/conversations?view=mine"))["items"]
+    assert (mine["id"], mine["transfer_offered_to_me"]) == (str(talk), offer["id"])
+    assert (await li.get("/conversations?view=mine"))["counts"]["mine"] == 0
     whole = await li.post(f"/transfers/{offer['id']}/accept")
     assert whole["owner"]["id"] == li.me["id"]
+    assert (await zhang.get("/conversations?view=mine"))["items"] == []
     assert (await zhang.post(f"/transfers/{offer['id']}/accept", status=409))["error"] == "no_offer"
+
+
+@pytest.mark.parametrize(("risk", "seconds"), [("none", 1800), ("high", 300), ("critical", 120)])
+async def test_a_card_says_by_when_the_owner_must_reply(bench: Workbench, risk: str, seconds: int) -> None:
+    talk = await bench.contact("在吗", risk=risk)  # type: ignore[arg-type]
+    zhang = await bench.at_work("zhang")
+    assert (await zhang.get("/conversations"))["items"][0]["deadline_at"] is None
+    before = bench.now()
+    whole = await zhang.post(f"/conversations/{talk}/claim")
+    (card,) = (await zhang.get("/conversations?view=mine"))["items"]
+    assert card["deadline_at"] == whole["deadline_at"]
+    due = datetime.fromisoformat(card["deadline_at"]) - timedelta(seconds=seconds)
+    assert before - timedelta(seconds=1) <= due <= bench.now()  # it counts from the moment of taking it
+    await zhang.post(f"/conversations/{talk}/reply", {"text": "在，你说", "client_id": "1"})
+    assert (await zhang.get("/conversations?view=mine"))["items"][0]["deadline_at"] is None
 
 
 async def test_handing_back_puts_the_conversation_in_the_queue(bench: Workbench) -> None:

@@ -170,7 +170,7 @@ async def test_when_the_database_is_away_it_says_so_and_that_nothing_was_kept(
         assert (got, said["error"]) == (503, "storage")
         assert WORDS not in raw
 
-    def locked() -> Any:
+    def locked(**_: Any) -> Any:
         raise OperationalError("SELECT 1", {"text": WORDS}, Exception("database is locked"))
 
     monkeypatch.setattr(bench.shell.storage.engines, "read", locked)

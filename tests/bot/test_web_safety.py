@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.storage import Storage
 from bot.tables import Delivery
+from escalation import tasks
 from escalation.tables import Alert, AlertEvent, Contact, Conversation, Nuisance, Person, Record, Rescue
 from tests.bot.web_rig import Workbench, workbench
 
@@ -160,6 +161,59 @@ async def test_erasing_needs_a_second_person_and_then_no_word_can_be_read(bench:
     whole = await other.get(f"/conversations/{talk}?why=supervision")
     assert [m["text"] for m in whole["messages"]] == [None]
     assert await wang.get("/erasures") == []
+
+
+async def test_a_supervisor_keeps_a_record_by_law_with_a_reason_and_lets_it_go(bench: Workbench) -> None:
+    await bench.contact("在吗")
+    (person,) = await bench.rows(Person)
+    zhang, wang = await bench.at_work("zhang"), await bench.at_work("wang", "supervisor")
+    hold = f"/persons/{person.id}/legal-hold"
+    await zhang.post(hold, {"on": True, "reason": "法院调取"}, 403)
+    assert (await wang.post(hold, {"on": True, "reason": ""}, 400))["fields"][0]["field"] == "reason"
+    assert (await wang.post(hold, {"on": True, "reason": "法院调取"}))["legal_hold"] is True
+    asked = await zhang.post(f"/persons/{person.id}/erasure", {"verified_how": "in_person"})
+    (listed,) = await wang.get("/erasures")
+    assert (listed["id"], listed["legal_hold"]) == (asked["id"], True)
+    assert (await wang.post(f"/erasures/{asked['id']}/approve"))["held_by"] == "legal_hold"
+    await wang.post(hold, {"on": False, "reason": "案件已结"})
+    assert (await wang.post(f"/erasures/{asked['id']}/approve"))["state"] == "done"
+    acts = [(r["action"], r["why"]) for r in await wang.get(f"/records?object=person&id={person.id}")]
+    assert ("legal_hold.set", "法院调取") in acts
+    assert ("legal_hold.end", "案件已结") in acts
+
+
+async def test_another_desks_tasks_records_and_erasures_are_not_there(bench: Workbench) -> None:
+    talk = await bench.contact("在吗")
+    (person,) = await bench.rows(Person)
+    zhang, wang = await bench.at_work("zhang"), await bench.at_work("wang", "supervisor")
+    await zhang.post(f"/conversations/{talk}/nuisance", {"reason": "试验"})
+    await zhang.get(f"/conversations/{talk}")
+    asked = await zhang.post(f"/persons/{person.id}/erasure", {"verified_how": "in_person"})
+
+    async def about_the_machine(session: AsyncSession) -> None:
+        await tasks.open_task(
+            session, "clock_warning", now=bench.now(), role="supervisor", detail="sms:default"
+        )
+
+    await bench.write(about_the_machine)
+    ours = {t["kind"]: t["id"] for t in await wang.get("/tasks")}
+    assert set(ours) == {"nuisance_review", "erasure", "clock_warning"}
+    assert await wang.get(f"/records?object=conversation&id={talk}")
+
+    async def move(session: AsyncSession) -> None:
+        for table in (Conversation, Person):
+            await session.execute(update(table).values(desk="330100"))
+
+    await bench.write(move)
+    assert [t["kind"] for t in await wang.get("/tasks")] == ["clock_warning"]
+    await wang.post(f"/tasks/{ours['erasure']}/done", status=404)
+    await wang.post(f"/tasks/{ours['nuisance_review']}/done", status=404)
+    await wang.get(f"/records?object=conversation&id={talk}", 404)
+    await wang.get(f"/records?object=person&id={person.id}", 404)
+    assert await wang.get("/erasures") == []
+    await wang.post(f"/erasures/{asked['id']}/approve", status=404)
+    await wang.post(f"/erasures/{asked['id']}/refuse", status=404)
+    await wang.post(f"/persons/{person.id}/legal-hold", {"on": True, "reason": "试验"}, 404)
 
 
 async def test_an_open_danger_holds_an_erasure_back_and_says_why(bench: Workbench) -> None:

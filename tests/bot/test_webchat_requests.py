@@ -13,7 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
 from sqlalchemy import update
 
 from bot import one_time_links
@@ -143,6 +144,23 @@ async def leave(page: Page, **more: object) -> int:
     body = json.dumps({"token": page.token, **more})
     async with page.http.post(f"{page.url}/chat/api/leave", data=body) as answer:
         return answer.status
+
+
+async def test_quick_exit_in_one_process_closes_the_pages_of_another_at_once(
+    rig: Rig, http: ClientSession
+) -> None:
+    """Two gateways on one database and one bus, as with Redis: the page's socket is at one, its exit goes to the other."""
+    page = await Page(http, rig.url).begin()
+    await page.connect()
+    await page.send("我在天台")
+    elsewhere, app = make(rig.shell), web.Application()
+    app.add_routes(elsewhere.routes())
+    async with TestServer(app) as other:
+        there = Page(http, str(other.make_url("")).rstrip("/"))
+        there.token = page.token
+        assert await leave(there) == 204
+        assert await page.closed() == 4401  # within five seconds; a page looks for itself after twenty
+    await elsewhere.close()
 
 
 async def test_quick_exit_ends_the_token_everywhere_and_nothing_else(rig: Rig, http: ClientSession) -> None:

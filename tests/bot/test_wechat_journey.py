@@ -15,13 +15,14 @@ import structlog
 from aiohttp import ClientSession
 
 from bot import outbox
-from bot.channels import StorageUnavailable, wechat
+from bot.channels import InboundMessage, StorageUnavailable, wechat
 from bot.channels.wechat import quota, webhook
 from bot.channels.wechat.channel import WechatChannel
 from bot.outbox import Draft
 from bot.settings import ConfigProblem, Server, Settings, WechatAccount
 from bot.tables import AccessToken, Quota, ReturnCode
-from escalation.tables import Contact, Message
+from escalation import staff
+from escalation.tables import Contact, Conversation, Message
 from tests.bot.rig import Answer, Rig, build, free_port
 from tests.simulators.wechat import UNAVAILABLE, Fault, WechatPlatform
 
@@ -138,6 +139,48 @@ async def test_a_slow_answer_goes_by_customer_service_message(start: Start, quic
     await rig.settled("sent")
 
 
+async def test_a_safety_text_does_not_wait_for_a_webhook_that_is_no_more(start: Start) -> None:
+    """The process that took the message died with its open connection: nobody is left to claim the answer."""
+    rig, platform = await start()
+    person = platform.person()
+    await person.says("你好")
+    rig.answers = lambda heard: Answer([Draft("你现在安全吗？打 110。")], lane=outbox.CRISIS)
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    await rig.shell.inbox.receive(
+        InboundMessage(
+            "wechat", "default", person.openid, "m2", "text", "不想活了", received_at=rig.shell.clock()
+        )
+    )
+    await rig.until(lambda: ("custom", "你现在安全吗？打 110。") in person.seen, within=4)
+    assert clock() - begun < 3
+
+
+async def test_a_safety_text_goes_at_once_when_the_platform_hangs_up(start: Start) -> None:
+    rig, platform = await start()
+    person = platform.person()
+    await person.says("你好")
+    rig.answers = lambda heard: Answer([Draft("你现在安全吗？打 110。")], lane=outbox.CRISIS)
+    rig.delay = 0.3
+    fields = {
+        "ToUserName": "gh_1",
+        "FromUserName": person.openid,
+        "CreateTime": str(int(rig.shell.clock().timestamp())),
+        "MsgType": "text",
+        "Content": "不想活了",
+        "MsgId": str(platform.next_id()),
+    }
+    query, body = platform.sealed(fields)
+    async with ClientSession() as http:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await http.post(platform.webhook, params=query, data=body)
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    await rig.until(lambda: ("custom", "你现在安全吗？打 110。") in person.seen, within=4)
+    assert clock() - begun < 1
+
+
 async def test_a_slow_answer_of_an_unverified_account_rides_on_a_later_delivery(
     start: Start, quick: float
 ) -> None:
@@ -222,6 +265,19 @@ async def test_a_text_too_long_for_one_reply_is_pushed_in_pieces_by_a_verified_a
     await person.says("长")
     await rig.until(lambda: len(person.seen) == 2)
     assert "".join(person.texts("custom")) == long
+
+
+@pytest.mark.parametrize("lane", [outbox.CRISIS, outbox.BOT])
+async def test_after_a_failure_half_way_only_the_rest_of_a_long_text_is_sent(start: Start, lane: int) -> None:
+    rig, platform = await start()
+    long = "这是一句话。" * 300  # three messages
+    rig.answers = lambda heard: Answer([Draft(long)], lane=lane)
+    person = platform.person()
+    platform.faults += [Fault(served=True), Fault(code=-1), Fault(served=True), Fault(status=502)]
+    await person.says("长")
+    await rig.until(lambda: len(person.seen) == 3, within=15)
+    assert "".join(person.texts("custom")) == long
+    await rig.settled("sent")
 
 
 async def test_stored_before_acknowledged(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -519,8 +575,8 @@ async def test_no_error_and_no_log_shows_the_access_token(
     ("change", "words"),
     [
         ({"app_secret": None}, "app_secret"),
-        ({"encoding_aes_key": None}, "encoding_aes_key is missing"),
-        ({"encoding_aes_key": "short"}, "43 characters"),
+        ({"encoding_aes_key": None}, "缺少 encoding_aes_key"),
+        ({"encoding_aes_key": "short"}, "43 个字符"),
     ],
 )
 async def test_settings_that_do_not_fit_stop_the_start(
@@ -547,10 +603,34 @@ async def test_plain_mode_answers_in_plain(start: Start) -> None:
     assert person.seen == [("passive", "收到：你好")]
 
 
-async def test_typing_is_shown(start: Start) -> None:
+async def test_a_counsellor_who_types_is_shown_and_nobody_else(start: Start) -> None:
     rig, platform = await start()
     person = platform.person()
     await person.says("你好")
-    assert isinstance(rig.channel, WechatChannel)
-    await rig.channel.typing(person.openid)
-    assert person.typing
+    (conversation,) = await rig.rows(Conversation)
+
+    async def claimed(session: Any) -> int:
+        member = await staff.create(
+            session,
+            login="wang",
+            name="王老师",
+            role="counsellor",
+            desk="000000",
+            password_hash="x",
+            now=rig.shell.clock(),
+        )
+        row = await session.get_one(Conversation, conversation.id)
+        row.state, row.owner_id = "human", member.id
+        return int(member.id)
+
+    owner = await rig.shell.storage.write(claimed)
+    rig.shell.outbox.types(conversation.id, owner + 1)
+    await asyncio.sleep(0.3)
+    assert not person.typing
+    rig.clock_shift = timedelta(seconds=10)
+    rig.shell.outbox.types(conversation.id, owner)
+    await rig.until(lambda: person.typing)
+    person.typing = False
+    rig.shell.outbox.types(conversation.id, owner)  # every keystroke: now and then is enough
+    await asyncio.sleep(0.3)
+    assert not person.typing

@@ -297,7 +297,7 @@ async def test_memory_is_sealed_and_comes_back(desk: Desk) -> None:
         row = await conversations.locked(session, conversation)
         key = await key_of(session, desk.vault, row.person_id)
         conversations.remember(key, row, {"stage": 2, "recent": ["不想活了"]})
-        assert conversations.recall(key, row) == {"stage": 2, "recent": ["不想活了"]}
+        assert conversations.recall(key, row.memory_sealed) == {"stage": 2, "recent": ["不想活了"]}
         with pytest.raises(Unreadable):
             desk.vault.desk.open(row.memory_sealed or b"", "conversation.memory")
         return row.memory_sealed or b""

@@ -100,9 +100,12 @@ async def test_the_same_duty_is_one_task_and_grave_ones_are_a_supervisors(desk: 
     assert (again.id, again.role, again.level) == (first.id, "supervisor", "high")
     assert again.due_at == desk.now + timedelta(hours=1) < first.due_at
     assert (await open_("low", "number_dead")).id != first.id
-    listed = await desk.do(tasks.listed)
+    listed = await desk.do(lambda s: tasks.listed(s, desk="000000"))
     assert listed[0].id == first.id
-    assert [t.id for t in await desk.do(lambda s: tasks.listed(s, roles=["supervisor"]))] == [first.id]
+    assert [t.id for t in await desk.do(lambda s: tasks.listed(s, desk="000000", roles=["supervisor"]))] == [
+        first.id
+    ]
+    assert not await desk.do(lambda s: tasks.listed(s, desk="330100"))
     await desk.do(lambda s: tasks.done(s, first.id, 5, desk.now))
     desk.later(hours=1)
     kept = await desk.do(lambda s: tasks.done(s, first.id, 6, desk.now))

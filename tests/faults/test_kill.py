@@ -1,7 +1,8 @@
 """Promises 1 to 3 under kill -9: what was acknowledged is there, has its effects once, in order, and providers see a text twice
-only when its send was in flight at the moment of death.
+only when its send was in flight at the moment of death. Once as a county runs it (SQLite, everything in one process) and once as a
+province does (PostgreSQL and Redis).
 
-A few runs here; `make soak` does fifty (QINGTING_KILL_RUNS=50).
+A few runs here; `make soak` does fifty, in pieces (soak.py).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import os
 import random
 import secrets
+import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
@@ -19,9 +21,12 @@ from typing import Any
 
 import aiohttp
 import orjson
+import pytest
 from aiohttp import web
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot import keys
 from bot.audit import audit
 from bot.settings import StorageSection
 from bot.simulate.sms import SmsCentre
@@ -29,11 +34,14 @@ from bot.simulate.wechat import WechatPlatform
 from bot.storage.engine import Engines
 from bot.tables import Delivery
 from escalation.people import contact_hash
+from escalation.privacy import Vault
 from escalation.tables import Contact, Conversation, Message
-from tests.service import RunningService
+from tests.service import RunningService, merged
 
-RUNS = int(os.environ.get("QINGTING_KILL_RUNS", "3"))
+RUNS = int(os.environ.get("QINGTING_KILL_RUNS", "0"))  # 0: a few, for every day
 MESSAGES = int(os.environ.get("QINGTING_KILL_MESSAGES", "200"))
+SEED = int(os.environ.get("QINGTING_KILL_SEED", str(secrets.randbelow(10**6))))
+REPORT = os.environ.get("QINGTING_KILL_REPORT", "")  # a file that gets one line of JSON for each piece
 SENDERS = 20
 WORDS = ("老板拖欠我工资怎么办", "你好", "你们几点有人", "收费吗", "我会被家长知道吗", "谢谢")
 
@@ -50,14 +58,38 @@ class CountingCentre(SmsCentre):
         return super()._take(fields)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the service keeps its data. `settles`: seconds within which all must have ended after the last death; on a server an
+    attempt that nobody confirmed is given up only after a minute, since another process could still be making it."""
+
+    name: str
+    url: str
+    settings: dict[str, Any]
+    runs: int
+    settles: float
+
+
+@pytest.fixture(params=["county", pytest.param("province", marks=[pytest.mark.postgres, pytest.mark.redis])])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "county":
+        return Place("county", f"sqlite:///{tmp_path}/qingting.db", {}, RUNS or 3, settles=90)
+    url, redis = (request.getfixturevalue(name) for name in ("empty_postgres_url", "redis_url"))
+    settings = {"storage": {"url": url}, "queue": {"kind": "redis", "url": redis}}
+    return Place("province", url, settings, RUNS or 2, settles=180)
+
+
 @dataclass
 class World:
     """The service, its providers and what was acknowledged to whom: (channel, account, sender, provider's id)."""
 
+    place: Place
     service: RunningService
     wechat: WechatPlatform
     sms: CountingCentre
     http: aiohttp.ClientSession
+    dice: random.Random = field(default_factory=lambda: random.Random(SEED))
+    deaths: Counter[str] = field(default_factory=Counter)  # what was under way -> in how many deaths
     acknowledged: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     in_flight: set[int] = field(default_factory=set)
     web_tokens: dict[str, str] = field(default_factory=dict)
@@ -109,7 +141,7 @@ async def _talk(world: World, send: Send, sender: str, count: int) -> None:
     """One person's messages in order; each is offered again, as a provider does, until it is acknowledged."""
     for _ in range(count):
         message_id = str(10**17 + secrets.randbelow(10**17))
-        text = random.choice(WORDS)
+        text = world.dice.choice(WORDS)
         while True:
             with suppress(aiohttp.ClientError, TimeoutError, ConnectionError):
                 if await send(world, sender, message_id, text):
@@ -118,33 +150,63 @@ async def _talk(world: World, send: Send, sender: str, count: int) -> None:
             await asyncio.sleep(0.1)
 
 
+def _acknowledged(world: World) -> int:
+    return sum(len(ids) for ids in world.acknowledged.values())
+
+
 async def _kill_and_look(world: World) -> None:
-    await asyncio.sleep(random.uniform(0.05, 2.5))
+    """The death comes after a random number of this run's messages, so that others are always on their way."""
+    enough = _acknowledged(world) + world.dice.randrange(MESSAGES * 4 // 5)
+    async with asyncio.timeout(60):
+        while _acknowledged(world) < enough:
+            await asyncio.sleep(0.005)
+    await asyncio.sleep(world.dice.uniform(0, 0.05))
     await world.service.kill()
-    engines = Engines(f"sqlite:///{world.service.folder}/qingting.db")
+    engines = Engines(world.place.url)
     async with engines.read() as session:
-        world.in_flight |= set(
-            await session.scalars(select(Delivery.id).where(Delivery.state == "attempting"))
-        )
+        attempts = (
+            await session.execute(select(Delivery.id, Delivery.via).where(Delivery.state == "attempting"))
+        ).all()
+        world.in_flight |= {delivery_id for delivery_id, _ in attempts}
+        world.deaths.update(await _under_way(session, world, {str(via) for _, via in attempts}))
     await engines.close()
     await world.service.start()
 
 
+async def _under_way(session: AsyncSession, world: World, attempts: set[str]) -> set[str]:
+    """What the death interrupted, as the database shows it."""
+    stored = await session.scalar(select(func.count()).where(Message.direction == "in"))
+    found = {
+        "stored, not yet acknowledged": stored > _acknowledged(world),
+        "stored, not yet answered": await session.scalar(
+            select(Message.id).where(Message.state == "received").limit(1)
+        ),
+        "answered, not yet sent": await session.scalar(_UNSENT.where(Delivery.state == "pending")),
+        "a send in flight": "push" in attempts,
+        "a reply in a webhook's own answer": "passive" in attempts,
+    }
+    return {point for point, here in found.items() if here} or {"nothing"}
+
+
+_UNSENT = select(Delivery.id).where(Delivery.channel != "webchat").limit(1)  # no page fetches replies here
+
+
 async def test_killed_at_random_points_nothing_acknowledged_is_lost_and_effects_happen_once(
-    tmp_path: Path,
+    tmp_path: Path, place: Place
 ) -> None:
+    began = time.monotonic()
     async with AsyncExitStack() as stack:
         wechat, sms = WechatPlatform(patience=20), CountingCentre(receipts=False)
         stack.push_async_callback(wechat.close)
         stack.push_async_callback(sms.close)
-        service = RunningService(tmp_path, await _providers(wechat, sms))
+        service = RunningService(tmp_path, merged(await _providers(wechat, sms), place.settings))
         wechat.webhook, sms.webhook = f"{service.base}/wechat/default", f"{service.base}/sms/default"
         await service.start()
         stack.push_async_callback(service.stop)
         timeout = aiohttp.ClientTimeout(20)
         http = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
-        world = World(service, wechat, sms, http)
-        for run in range(RUNS):
+        world = World(place, service, wechat, sms, http)
+        for run in range(place.runs):
             talks = [
                 asyncio.create_task(_talk(world, send, who, MESSAGES // SENDERS))
                 for send, who in _senders(world, run)
@@ -153,7 +215,14 @@ async def test_killed_at_random_points_nothing_acknowledged_is_lost_and_effects_
             async with asyncio.timeout(120):
                 await asyncio.gather(*talks)
         await _settled(world)
-        await _check(world)
+        figures = await _check(world)
+    if REPORT:
+        _report(figures | {"seconds": round(time.monotonic() - began)})
+
+
+def _report(figures: dict[str, Any]) -> None:
+    with Path(REPORT).open("ab") as report:
+        report.write(orjson.dumps(figures) + b"\n")
 
 
 async def _providers(wechat: WechatPlatform, sms: SmsCentre) -> dict[str, Any]:
@@ -182,42 +251,43 @@ def _senders(world: World, run: int) -> list[tuple[Send, str]]:
 
 async def _settled(world: World) -> None:
     """Until nothing waits any more (web replies stay pending: no page fetches them here)."""
-    engines = Engines(f"sqlite:///{world.service.folder}/qingting.db")
-    async with asyncio.timeout(90):
+    engines = Engines(world.place.url)
+    async with asyncio.timeout(world.place.settles):
         while True:
             async with engines.read() as session:
                 unfinished = await session.scalar(
                     select(Message.id).where(Message.state == "received").limit(1)
                 )
-                unsent = await session.scalar(
-                    select(Delivery.id)
-                    .where(Delivery.state.in_(("pending", "attempting")), Delivery.channel != "webchat")
-                    .limit(1)
-                )
+                unsent = await session.scalar(_UNSENT.where(Delivery.state.in_(("pending", "attempting"))))
             if unfinished is None and unsent is None:
                 break
             await asyncio.sleep(0.3)
     await engines.close()
 
 
-async def _check(world: World) -> None:
-    from bot import keys
-
+async def _check(world: World) -> dict[str, Any]:
+    """Every promise of this file, for all runs together; the figures of the piece."""
     vault = keys.load(StorageSection(master_key_file=world.service.folder / "master.key"))
-    engines = Engines(f"sqlite:///{world.service.folder}/qingting.db")
+    engines = Engines(world.place.url)
     async with engines.read() as session:
         found = await audit(session)
         assert found.agree
         assert found.inbound["received"] == found.inbound["failed"] == 0
-        total = sum(len(ids) for ids in world.acknowledged.values())
-        assert total == RUNS * MESSAGES
+        total = _acknowledged(world)
+        assert total == world.place.runs * MESSAGES
         assert found.total_in == total, "each message is stored once, however often it was offered"
         await _check_threads(session, world, vault)
-        await _check_providers(session, world)
+        await _check_pages(world)
+        twice = await _check_providers(session, world, vault)
     await engines.close()
+    return {
+        "place": world.place.name, "seed": SEED, "runs": world.place.runs, "acknowledged": total,
+        "stored": found.total_in, "ended": found.inbound, "sends": found.outbound, "deaths": world.deaths,
+        "in_flight": len(world.in_flight), "twice": twice, "lost": total - found.total_in,
+    }  # fmt: skip
 
 
-async def _check_threads(session: Any, world: World, vault: Any) -> None:
+async def _check_threads(session: AsyncSession, world: World, vault: Vault) -> None:
     """Every acknowledged message of every sender, in the order sent, each answered once and in that order."""
     turns = defaultdict(set)  # the moments at which each message was answered: one turn is one moment
     for reply_to, at in await session.execute(
@@ -230,7 +300,7 @@ async def _check_threads(session: Any, world: World, vault: Any) -> None:
     assert turns, "nothing was answered at all"
     for sender, ids in world.acknowledged.items():
         if sender.startswith("web-"):
-            continue  # the visitor's address is derived from the token: covered by the totals
+            continue  # the visitor's address is derived from the token: _check_pages
         channel = "sms" if sender.startswith("199") else "wechat"
         contact = await session.scalar(
             select(Contact.id).where(Contact.address_hash == contact_hash(vault, channel, "default", sender))
@@ -249,17 +319,49 @@ async def _check_threads(session: Any, world: World, vault: Any) -> None:
         assert finished == sorted(finished), "answered in that order"
 
 
-async def _check_providers(session: Any, world: World) -> None:
-    twice = {int(i) for i, count in world.sms.arrived.items() if count > 1}
-    assert twice <= world.in_flight, "an SMS arrived twice though its send was not in flight at a death"
-    sent = len(
-        list(
-            await session.scalars(
-                select(Delivery.id).where(
-                    Delivery.channel == "wechat", Delivery.state.in_(("sent", "delivered"))
-                )
+async def _check_pages(world: World) -> None:
+    """What the visitors' pages show: every message once and in order, and answers between them."""
+    for sender, token in world.web_tokens.items():
+        async with world.http.post(
+            f"{world.service.base}/chat/api/poll",
+            json={"after": "0"},
+            headers={"Authorization": f"Bearer {token}"},
+        ) as answer:
+            assert answer.status == 200
+            shown = (await answer.json())["messages"]
+        assert [m["client_id"] for m in shown if m["from"] == "me"] == world.acknowledged[sender]
+        assert any(m["from"] == "bot" for m in shown)
+
+
+async def _check_providers(session: AsyncSession, world: World, vault: Vault) -> dict[str, int]:
+    """What providers were given: all that counts as sent, and nothing twice but what was in flight at a death. How much was."""
+    rows = (
+        await session.execute(
+            select(Delivery.id, Delivery.contact_id, Delivery.channel, Delivery.state).where(
+                Delivery.channel != "webchat"
             )
         )
-    )
-    shown = sum(len(p.seen) for p in world.wechat.persons.values())
-    assert shown <= sent + len(world.in_flight), "more texts at WeChat than deliveries and sends in flight"
+    ).all()
+    assert {state for *_, state in rows} <= {"sent", "delivered", "unknown"}
+    unknown = {delivery_id for delivery_id, *_, state in rows if state == "unknown"}
+    assert unknown <= world.in_flight, "a send is in doubt that no death interrupted"
+    arrived = {int(delivery_id) for delivery_id in world.sms.arrived}
+    sent = {i for i, _, channel, state in rows if channel == "sms" and state != "unknown"}
+    assert sent <= arrived, "an SMS counts as sent and never reached the provider"
+    again = {int(i) for i, count in world.sms.arrived.items() if count > 1}
+    assert again <= world.in_flight, "an SMS arrived twice though its send was not in flight at a death"
+    hashes = {
+        contact_hash(vault, "wechat", "default", person.openid): person
+        for person in world.wechat.persons.values()
+    }
+    more = 0
+    for contact_id, address in await session.execute(
+        select(Contact.id, Contact.address_hash).where(Contact.channel == "wechat")
+    ):
+        own = [(i, state) for i, contact, _, state in rows if contact == contact_id]
+        texts = len(hashes[address].seen)
+        gone = sum(state != "unknown" for _, state in own)
+        doubtful = sum(i in world.in_flight for i, _ in own)
+        assert texts <= gone + doubtful, "more texts at WeChat than deliveries and sends in flight"
+        more += max(0, texts - gone)
+    return {"sms": len(again), "wechat, at least": more}

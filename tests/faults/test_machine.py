@@ -31,7 +31,7 @@ async def test_an_unknown_key_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.yml").write_text("server: {prot: 8080}\n")
     status, said = await run_once(tmp_path / "config.yml")
     assert status == 2
-    assert "server.prot" in said
+    assert "server.prot：没有这个键" in said
     assert "Traceback" not in said
 
 
@@ -41,7 +41,7 @@ async def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     status, said = await run_once(service.config)
     other.close()
     assert status == 2
-    assert f"127.0.0.1:{service.port} is in use" in said
+    assert f"server.port：127.0.0.1:{service.port} 已被别的程序占用" in said
     assert "Traceback" not in said
 
 
@@ -53,16 +53,16 @@ async def test_a_second_service_on_the_same_data_is_refused(tmp_path: Path) -> N
     status, said = await run_once(tmp_path / "second.yml")
     await service.stop()
     assert status == 2
-    assert "another qingting" in said
+    assert "已经有一个 qingting 在运行" in said
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda key: key.unlink(), "the master key is missing"),
-        (lambda key: key.write_text("11" * 32), "not the one this database was sealed with"),
-        (lambda key: key.write_text("not a key"), "must be 64 hex digits"),
-        (lambda key: key.chmod(0o644), "others can read this key"),
+        (lambda key: key.unlink(), "主密钥不见了"),
+        (lambda key: key.write_text("11" * 32), "不是这个数据库用的那一把"),
+        (lambda key: key.write_text("not a key"), "应为 64 个十六进制数字"),
+        (lambda key: key.chmod(0o644), "别人也能读这把密钥"),
     ],
     ids=["missing", "wrong", "malformed", "readable by others"],
 )

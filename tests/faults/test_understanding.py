@@ -67,10 +67,9 @@ async def test_a_killed_process_is_replaced(brain: Brain) -> None:
             await asyncio.sleep(0.2)
 
 
-async def test_failures_are_counted_for_the_page_to_a_supervisor(brain: Brain) -> None:
-    assert brain.failed_lately(300) == 0
-    await brain.think([Question("RAISE"), Question("RAISE"), Question("RAISE")])
-    assert brain.failed_lately(300) == 3
+async def test_failures_are_told_for_the_page_to_a_supervisor(brain: Brain) -> None:
+    thoughts = await brain.think([Question("RAISE"), Question("老板不发工资"), Question("RAISE")])
+    assert [t.fell_back for t in thoughts] == [True, False, True]
 
 
 async def test_an_engine_that_cannot_start_says_so_at_start() -> None:
@@ -90,7 +89,6 @@ async def test_a_crowd_is_not_a_failure(brain: Brain) -> None:
     crowd = [[Question("老板拖欠我两个月工资怎么办")] * 400 for _ in range(6)]
     for thoughts in await asyncio.gather(*(brain.think(questions) for questions in crowd)):
         assert not any(t.fell_back for t in thoughts)
-    assert brain.failed_lately(300) == 0
 
 
 async def test_danger_gets_the_next_free_child_before_a_crowd(brain: Brain) -> None:

@@ -25,7 +25,7 @@ def test_the_card_states_the_counts_that_are_there(examples: list[Example]) -> N
 
 
 def test_every_label_of_the_contract_is_taught_and_held_out(examples: list[Example]) -> None:
-    for split in ("train", "heldout"):
+    for split in ("train", "tune", "heldout"):
         part = [example for example in examples if example.split == split]
         assert {example.topic for example in part} == set(TOPICS)
         assert {example.risk for example in part} == set(RISKS)
@@ -44,8 +44,8 @@ def test_a_tenth_is_held_out(examples: list[Example]) -> None:
     assert 0.08 <= share <= 0.13
 
 
-def test_held_out_themes_exist(examples: list[Example]) -> None:
-    assert corpus.heldout_themes() <= {example.theme for example in examples}
+def test_the_themes_for_tuning_exist(examples: list[Example]) -> None:
+    assert corpus.tune_themes() <= {example.theme for example in examples}
 
 
 def test_at_least_four_lines_in_ten_are_ordinary_or_merely_unhappy(examples: list[Example]) -> None:
@@ -108,8 +108,14 @@ def test_a_label_of_the_example_wins_over_its_block(tmp_path: Path) -> None:
         "  - text: 嗯 昨晚\n    metadata: {risk: medium, about: other, history: [我爸摔了我手机]}\n",
         encoding="utf-8",
     )
-    (tmp_path / "heldout.yml").write_text("themes: [phone]\n", encoding="utf-8")
-    first, second = corpus.load(tmp_path)
+    (tmp_path / "tune.yml").write_text("themes: [phone]\n", encoding="utf-8")
+    (tmp_path / "two.yml").write_text(
+        "nlu:\n- intent: other/life\n  metadata: {theme: held_bus, category: other.life.chat, risk: none}\n"
+        "  examples:\n  - text: 三路车几点\n",
+        encoding="utf-8",
+    )
+    first, second, third = corpus.load(tmp_path)
     assert (first.risk, first.about, first.history) == ("low", "self", ())
     assert (second.risk, second.about, second.history) == ("medium", "other", ("我爸摔了我手机",))
-    assert first.split == second.split == "heldout"
+    assert first.split == second.split == "tune"
+    assert third.split == "heldout"

@@ -63,4 +63,10 @@ def test_it_stands_on_the_standard_library_and_the_types_alone() -> None:
     imported = {
         (node.module or "", node.level) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
     } | {(name.name, 0) for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
-    assert imported == {("__future__", 0), ("understanding", 1), ("re", 0), ("unicodedata", 0)}
+    assert imported == {
+        ("__future__", 0),
+        ("understanding", 1),
+        ("functools", 0),
+        ("re", 0),
+        ("unicodedata", 0),
+    }

@@ -53,11 +53,15 @@ class SmsChannel:
         try:
             pieces("文", account.max_segments, prefix=self._prefix)
         except ValueError:
-            raise ConfigProblem(f"sms.{self.account}: signature does not fit into max_segments") from None
+            raise ConfigProblem(
+                f"sms.{self.account}：signature（签名）太长，max_segments 条短信里放不下正文"
+            ) from None
         if account.flavour == "kannel" and not (
             account.send_user and account.send_password and account.sender
         ):
-            raise ConfigProblem(f"sms.{self.account}: kannel needs send_user, send_password and sender")
+            raise ConfigProblem(
+                f"sms.{self.account}：flavour 是 kannel 时要写 send_user、send_password 和 sender"
+            )
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """The provider's two doors."""
@@ -158,24 +162,25 @@ class SmsChannel:
             template = self._template(message.template)
             return await self._send_generic(message, {"template": template}, n=0)
         made = pieces(_with_choices(message), self._settings.max_segments, prefix=self._prefix)
-        sent = Sent()
-        for n, text in enumerate(made):
-            try:
-                if self._settings.flavour == "kannel":
-                    sent = await self._send_kannel(message, text, last=n == len(made) - 1)
-                else:
-                    sent = await self._send_generic(message, {"text": text}, n=n)
-            except SendFailed as failed:
-                if n == 0:
-                    raise
-                raise SendFailed(  # the person has the beginning
-                    failed.code,
-                    retry=failed.retry,
-                    maybe_sent=True,
-                    retry_after=failed.retry_after,
-                    cannot_reach=failed.cannot_reach,
-                ) from None
-        return sent
+        if len(made) == 1:
+            return await self._send_one(message, made[0], n=0)
+        outbox = self._shell.outbox
+        # After a failure half-way it goes on where it stopped; each piece has a receipt of its own.
+        for n in range(await outbox.parts_taken(message.delivery_id, of=len(made)), len(made)):
+            taken = await self._send_one(message, made[n], n=n)
+            await outbox.part_taken(
+                message.delivery_id,
+                n,
+                of=len(made),
+                provider_id=taken.provider_id,
+                urgent=message.lane == 0,
+            )
+        return Sent(final=False)
+
+    async def _send_one(self, message: OutboundMessage, text: str, *, n: int) -> Sent:
+        if self._settings.flavour == "kannel":
+            return await self._send_kannel(message, text, n=n)
+        return await self._send_generic(message, {"text": text}, n=n)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -193,7 +198,7 @@ class SmsChannel:
         return mapped
 
     async def _send_generic(self, message: OutboundMessage, what: Mapping[str, str], *, n: int) -> Sent:
-        identifier = str(message.delivery_id) if n == 0 else f"{message.delivery_id}-{n + 1}"
+        identifier = _identifier(message, n)
         fields = {"id": identifier, "to": message.address, **what}
         if self._settings.sender:
             fields["from"] = self._settings.sender
@@ -204,8 +209,8 @@ class SmsChannel:
         provider_id = answer.get("id")
         return Sent(provider_id if isinstance(provider_id, str) else identifier, final=False)
 
-    async def _send_kannel(self, message: OutboundMessage, text: str, *, last: bool) -> Sent:
-        identifier = str(message.delivery_id)
+    async def _send_kannel(self, message: OutboundMessage, text: str, *, n: int) -> Sent:
+        identifier = _identifier(message, n)
         password = self._settings.send_password
         assert password is not None
         body = kannel.submit(
@@ -214,7 +219,7 @@ class SmsChannel:
             text=text,
             user=self._settings.send_user,
             password=password.get_secret_value(),
-            receipt_url=self._receipt_url(identifier) if last else "",
+            receipt_url=self._receipt_url(identifier),
         )
         status, answer, _ = await self._post(body, kannel.CONTENT_TYPE)
         kannel.check_taken(status, str(answer.get("text", "")))
@@ -257,6 +262,11 @@ class SmsChannel:
                 ).encode()
             }
         return {"Authorization": f"Bearer {self._secret}"}
+
+
+def _identifier(message: OutboundMessage, n: int) -> str:
+    """Our id of the message's piece `n` (from 0), the same over retries."""
+    return str(message.delivery_id) if n == 0 else f"{message.delivery_id}-{n + 1}"
 
 
 def _check_generic(status: int, answer: Mapping[str, Any], later: float | None) -> None:

@@ -1,6 +1,7 @@
 """Wakes the open pages of a conversation when something happened in it. One listener on the bus for the whole process.
 
-News can be lost; every page therefore also looks for itself now and then (`LOOK_EVERY`).
+News can be lost; every page therefore also looks for itself now and then (`LOOK_EVERY`). Without Redis the news of one process do not
+reach another: there a page that was left closes with that look.
 """
 
 from __future__ import annotations
@@ -76,7 +77,11 @@ class Bell:
             self._waiting[conversation].add(page)
 
     def revoke(self, session_id: int) -> None:
-        """Close every page of a session that ended."""
+        """A session ended: its pages close here, and in every other process that hears of it."""
+        self._close_pages(session_id)
+        self._bus.publish(News("left", extra={"session_id": session_id}))
+
+    def _close_pages(self, session_id: int) -> None:
         for page in self._pages:
             if page.session_id == session_id:
                 page.revoked = True
@@ -106,6 +111,9 @@ class Bell:
                 await asyncio.sleep(1)
 
     def _ring(self, news: News) -> None:
+        if news.what == "left":
+            self._close_pages(int((news.extra or {}).get("session_id", 0)))
+            return
         for page in self._waiting.get(news.conversation_id, ()):
             if news.what == "typing":
                 if (news.extra or {}).get("by") == "person":

@@ -35,7 +35,7 @@ class WechatChannel:
         self._api: WechatApi | None = None
         if account.verified:
             if account.app_secret is None:
-                raise ConfigProblem(f"wechat.{self.account}: a verified account needs app_secret")
+                raise ConfigProblem(f"wechat.{self.account}：认证的公众号（verified: true）要写 app_secret")
             self._api = WechatApi(
                 account=self.account,
                 app_id=account.app_id,
@@ -58,23 +58,18 @@ class WechatChannel:
         if self._api is None:
             raise SendFailed("unverified", cannot_reach=True)
         pieces = split(rendered(message))
-        for n, piece in enumerate(pieces):
+        outbox, several = self._shell.outbox, len(pieces) > 1
+        # After a failure half-way it goes on where it stopped.
+        taken = await outbox.parts_taken(message.delivery_id, of=len(pieces)) if several else 0
+        for n in range(taken, len(pieces)):
             try:
                 await self._spend(message)
-                await self._api.send_text(message.address, piece)
+                await self._api.send_text(message.address, pieces[n])
             except SendFailed as failed:
                 await self._recount(message, failed)
-                if (
-                    n > 0
-                ):  # the person has the beginning: whether to say it all again is the sender's rule for that
-                    raise SendFailed(
-                        failed.code,
-                        retry=failed.retry,
-                        maybe_sent=True,
-                        retry_after=failed.retry_after,
-                        cannot_reach=failed.cannot_reach,
-                    ) from None
                 raise
+            if several:
+                await outbox.part_taken(message.delivery_id, n, of=len(pieces), urgent=message.lane == 0)
         return Sent()
 
     async def typing(self, address: str, *, on: bool = True) -> None:
@@ -116,11 +111,9 @@ def _envelope(account: WechatAccount) -> Envelope:
         except (binascii.Error, ValueError):
             key = b""
         if len(key) != 32:
-            raise ConfigProblem(
-                f"wechat.{account.account}: encoding_aes_key must be the 43 characters WeChat shows"
-            )
+            raise ConfigProblem(f"wechat.{account.account}：encoding_aes_key 应为公众平台上显示的 43 个字符")
     elif not account.plain_mode:
-        raise ConfigProblem(f"wechat.{account.account}: encoding_aes_key is missing")
+        raise ConfigProblem(f"wechat.{account.account}：缺少 encoding_aes_key")
     return Envelope(
         app_id=account.app_id,
         token=account.token.get_secret_value(),

@@ -56,6 +56,8 @@ class Envelope:
             from wechatpy.crypto import PrpCrypto
 
             self._crypto = PrpCrypto(aes_key)
+            # Sixteen random characters before every message; the library's own way takes longer than the encryption.
+            self._crypto.get_random_string = lambda: secrets.token_hex(8)
         self._plain_mode = plain_mode
 
     def echo(self, query: Mapping[str, str], now: datetime) -> str:

@@ -46,6 +46,7 @@ _TOO_LATE: Final = 4.9  # what would be written after this, WeChat no longer rea
 _CUT: Final = 5.2  # by now WeChat has cut the connection and is about to deliver again
 _THIRD_AFTER: Final = 9  # seconds from the first delivery to the third
 _MOST_BYTES: Final = 256 * 1024  # WeChat's own limit is far below
+_NOTHING_TO_SAY: Final = "success"  # WeChat's word for it: do not deliver again
 _WARN_EVERY: Final = timedelta(hours=1)
 
 
@@ -217,9 +218,11 @@ class Webhook:
         self, request: web.Request, opened: Opened, packed: Packed, *, in_time: Callable[[], bool]
     ) -> web.StreamResponse:
         """Write the reply out, then record whether it went. What did not fit goes back to waiting."""
+        if not (packed.carried or packed.left):
+            return web.Response(text=_NOTHING_TO_SAY)
         now = self._shell.clock()
         if not packed.text:
-            text = "success"  # WeChat's word for "nothing to say, do not deliver again"
+            text = _NOTHING_TO_SAY
         else:
             text = passive_xml(
                 to=opened.fields["FromUserName"],

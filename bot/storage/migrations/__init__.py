@@ -12,6 +12,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot import tables as shell_tables
+from bot.storage.engine import be_patient
 from escalation import tables as desk_tables
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def config(connection: Connection) -> Config:
 async def upgrade(engine: AsyncEngine) -> None:
     """Bring the database to the newest schema. A no-op when it is."""
     async with engine.begin() as connection:
+        await be_patient(connection)
         await connection.run_sync(_upgrade)
 
 

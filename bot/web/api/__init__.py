@@ -9,13 +9,25 @@ from aiohttp import web
 from bot.policy import policy_of
 from bot.shell import SHELL, Shell
 from bot.web import security
-from bot.web.api import account, conversations, desk, live, openapi, records, safety, staff, templates
+from bot.web.api import (
+    account,
+    conversations,
+    desk,
+    drift,
+    live,
+    openapi,
+    records,
+    review,
+    safety,
+    staff,
+    templates,
+)
 from bot.web.api.looks import Looks
 from bot.web.api.operations import LIMITER, SESSIONS, new_limiter, operations, refusals, route
 from bot.web.sessions import Sessions
 
 __all__ = ["setup"]
-_PARTS = (account, desk, conversations, safety, staff, templates, records)
+_PARTS = (account, desk, conversations, safety, staff, templates, records, review, drift)
 _DOCS = Path(__file__).parent.parent / "static" / "docs"
 
 

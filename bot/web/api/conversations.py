@@ -53,7 +53,7 @@ View = Literal["queue", "mine", "all", "closed"]
 
 
 class ListAsked(Asked):
-    """Which list, how many, and the last card of the page before."""
+    """Which list, how many, and the last card of the page before. `mine` also holds what a colleague offers me."""
 
     view: View = "queue"
     limit: int = Field(default=50, ge=1, le=100)
@@ -115,7 +115,13 @@ async def conversation_list(call: Call, asked: ListAsked) -> shapes.Cards:
         rows = list(await session.scalars(_listed(asked.view, me.desk, me.id, after, asked.limit)))
         return shapes.Cards(
             items=await views.cards(
-                session, vault, rows, reader_id=me.id, now=call.now, previews=asked.view in ("queue", "mine")
+                session,
+                vault,
+                rows,
+                reader_id=me.id,
+                now=call.now,
+                policy=call.request.config_dict[POLICY],
+                previews=asked.view in ("queue", "mine"),
             ),
             counts=await _counts(session, me.desk, me.id),
         )
@@ -129,7 +135,11 @@ def _listed(
         case "queue":
             return _in_queue(select(c).where(c.desk == desk_id, c.state == "queued"), after).limit(limit)
         case "mine":
-            return _mine(select(c).where(c.owner_id == me_id, c.state == "human"), after).limit(limit)
+            offered = select(Transfer.conversation_id).where(
+                Transfer.to_id == me_id, Transfer.state == "offered"
+            )
+            mine = or_(c.owner_id == me_id, and_(c.desk == desk_id, c.id.in_(offered)))
+            return _mine(select(c).where(mine, c.state == "human"), after).limit(limit)
         case "all":
             return _by_age(desk_id, ("bot", "queued", "human"), after, limit)
         case "closed":
@@ -262,7 +272,8 @@ async def shown(call: Call, conversation_id: int) -> shapes.ConversationShown:
     async with call.shell.storage.read() as session:
         row = await session.get_one(Conversation, conversation_id)
         key = await key_of(call, session, row.person_id)
-        parts = await views.card_parts(session, vault, row, reader_id=call.me.id, now=now)
+        policy = call.request.config_dict[POLICY]
+        parts = await views.card_parts(session, vault, row, reader_id=call.me.id, now=now, policy=policy)
         thread = await views.thread(session, key, row.id)
         person = await session.get_one(Person, row.person_id)
         beside: dict[str, Any] = {
@@ -403,6 +414,7 @@ async def typing(call: Call, asked: Nothing) -> shapes.Ok:
     row = await found(call, call.id())
     if row.owner_id == call.me.id:
         call.shell.bus.publish(News("typing", row.id, {"by": "staff"}))
+        call.shell.outbox.types(row.id, call.me.id)
     return shapes.Ok()
 
 

@@ -161,7 +161,9 @@ class _Screen:
                 await self._shell.storage.write(lambda session: roster.screen_seen(session, screen_id, now))
         elif "typing" in said and staff.may(self._me.role, "reply"):
             with contextlib.suppress(ValueError):
-                self._shell.bus.publish(News("typing", read_id(said["typing"]), {"by": "staff"}))
+                conversation_id = read_id(said["typing"])
+                self._shell.bus.publish(News("typing", conversation_id, {"by": "staff"}))
+                self._shell.outbox.types(conversation_id, self._me.id)
 
     async def _send(self, news: asyncio.Queue[News]) -> None:
         while True:
@@ -172,8 +174,8 @@ class _Screen:
                 await self._socket.send_str(json.dumps(shown(item), ensure_ascii=False))
 
     def _concerns(self, item: News) -> bool:
-        if item.what == "finished":
-            return False  # of use to webhooks only; screens hear of the conversation
+        if item.what in ("finished", "left"):
+            return False  # of use to webhooks and chat pages only; screens hear of the conversation
         return self._counts or item.what in _FOR_CURATORS
 
     async def _watch_session(self) -> None:

@@ -24,6 +24,8 @@ _TAGS = {
     "staff": "人员与排班",
     "templates": "模板",
     "records": "任务、记录与核对",
+    "review": "复核样本",
+    "drift": "识别质量",
 }
 _PROBLEMS = {
     400: "请求内容有误",

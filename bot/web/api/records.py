@@ -10,12 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot import erasing
 from bot.audit import audit as count_all
 from bot.web.api import shapes
-from bot.web.api.fields import Asked, IdIn, Nothing
+from bot.web.api.fields import Asked, Flag, IdIn, Nothing, Text
 from bot.web.api.operations import Call, get, post
 from bot.web.api.views import named, names
 from bot.web.problems import conflict, not_found
 from escalation import erasure, records, tasks
-from escalation.tables import Erasure, Person, Record, Task
+from escalation.tables import Case, Conversation, Erasure, Person, Record, ReviewItem, Staff, Task
 
 
 class TasksAsked(Asked):
@@ -23,12 +23,17 @@ class TasksAsked(Asked):
 
 
 class RecordsAsked(Asked):
-    object: Literal["conversation", "person", "staff", "template", "case"] = "conversation"
+    object: Literal["conversation", "person", "staff", "template", "case", "review_item"] = "conversation"
     id: IdIn
 
 
 class ErasureRequest(Asked):
     verified_how: Literal["return_code", "same_channel", "in_person", "telephone_back"]
+
+
+class LegalHold(Asked):
+    on: Flag
+    reason: Text
 
 
 # --- tasks ----------------------------------------------------------------------------------------------------------
@@ -39,7 +44,7 @@ async def task_list(call: Call, asked: TasksAsked) -> list[shapes.TaskShown]:
     """By due time. A supervisor also sees the counsellors' tasks."""
     roles = {"supervisor": ("supervisor", "counsellor")}.get(call.me.role, (call.me.role,))
     async with call.shell.storage.read() as session:
-        rows = list(await tasks.listed(session, state=asked.state, roles=roles))
+        rows = list(await tasks.listed(session, desk=call.me.desk, state=asked.state, roles=roles))
         known = await names(session, [t.owner_id for t in rows])
     return [_task(t, known) for t in rows]
 
@@ -49,7 +54,7 @@ async def task_done(call: Call, asked: Nothing) -> shapes.TaskShown:
     task_id, me, now = call.id(), call.me, call.now
 
     async def work(session: AsyncSession) -> tuple[Task, dict[int, str]]:
-        before = await session.get(Task, task_id)
+        before = await tasks.one(session, task_id, desk=me.desk)
         if before is None:
             raise not_found("没有这个任务。")
         if before.role == "supervisor" and me.role == "counsellor":
@@ -96,9 +101,29 @@ def _task(row: Task, known: dict[int, str]) -> shapes.TaskShown:
 async def record_list(call: Call, asked: RecordsAsked) -> list[shapes.RecordShown]:
     """Newest first, at most 200."""
     async with call.shell.storage.read() as session:
+        await _must_be_ours(call, session, asked)
         rows = list(await records.of(session, asked.object, asked.id))
         known = await names(session, [r.staff_id for r in rows])
     return [_record(call, row, known) for row in rows]
+
+
+async def _must_be_ours(call: Call, session: AsyncSession, asked: RecordsAsked) -> None:
+    """What another desk did is not there. Raises Refused (404). Of what is gone (its time was over) nobody can tell."""
+    table = _DESKS.get(asked.object)
+    if table is None:
+        return  # templates are everybody's
+    desk = await session.scalar(select(table.desk).where(table.id == asked.id))
+    if desk not in (None, call.me.desk):
+        raise not_found()
+
+
+_DESKS: dict[str, type[Conversation | Person | Staff | Case | ReviewItem]] = {
+    "conversation": Conversation,
+    "person": Person,
+    "staff": Staff,
+    "case": Case,
+    "review_item": ReviewItem,
+}
 
 
 def _record(call: Call, row: Record, known: dict[int, str]) -> shapes.RecordShown:
@@ -119,7 +144,7 @@ def _record(call: Call, row: Record, known: dict[int, str]) -> shapes.RecordShow
 @get("/audit", "收发核对", gives=dict[str, Any], needs="audit.read", per_minute=6)
 async def audit(call: Call, asked: Nothing) -> dict[str, Any]:
     """Messages by how they ended, sends by state, and whether the sums agree."""
-    async with call.shell.storage.read() as session:
+    async with call.shell.storage.read(patient=True) as session:
         found = await count_all(session)
     return {
         "inbound": found.inbound,
@@ -136,9 +161,23 @@ async def audit(call: Call, asked: Nothing) -> dict[str, Any]:
 @get("/erasures", "待处理的删除请求", gives=list[shapes.ErasureShown], needs="erasure.approve")
 async def erasures(call: Call, asked: Nothing) -> list[shapes.ErasureShown]:
     async with call.shell.storage.read() as session:
-        rows = list(await erasure.waiting(session))
-        known = await names(session, [r.requested_by for r in rows])
-    return [_erasure(row, known) for row in rows]
+        rows = await erasure.waiting(session, desk=call.me.desk)
+        known = await names(session, [r.requested_by for r, _ in rows])
+    return [_erasure(row, known, held) for row, held in rows]
+
+
+async def _our_person(call: Call, session: AsyncSession, person_id: int) -> Person:
+    """Raises Refused (404) for another desk's."""
+    person = await session.get(Person, person_id)
+    if person is None or person.desk != call.me.desk:
+        raise not_found("没有这位来访者。")
+    return person
+
+
+async def _our_request(call: Call, session: AsyncSession, erasure_id: int) -> Person:
+    """Whom a request is about. Raises Refused (404) for another desk's."""
+    person_id = await session.scalar(select(Erasure.person_id).where(Erasure.id == erasure_id))
+    return await _our_person(call, session, person_id or 0)
 
 
 @post(
@@ -152,18 +191,39 @@ async def erasures(call: Call, asked: Nothing) -> list[shapes.ErasureShown]:
 async def request_erasure(call: Call, asked: ErasureRequest) -> shapes.ErasureShown:
     person_id, me, now = call.id(), call.me, call.now
 
-    async def work(session: AsyncSession) -> tuple[Erasure, dict[int, str]]:
-        desk = await session.scalar(select(Person.desk).where(Person.id == person_id))
-        if desk != me.desk:
-            raise not_found("没有这位来访者。")
+    async def work(session: AsyncSession) -> shapes.ErasureShown:
+        person = await _our_person(call, session, person_id)
         row = await erasure.request(
             session, person_id=person_id, staff_id=me.id, verified_how=asked.verified_how, now=now
         )
-        return row, await names(session, [row.requested_by])
+        return _erasure(row, await names(session, [row.requested_by]), person.legal_hold)
 
-    row, known = await call.write(work)
+    shown = await call.write(work)
     call.tell("task")
-    return _erasure(row, known)
+    return shown
+
+
+@post(
+    "/persons/{id}/legal-hold",
+    "依法保留：设置或解除",
+    asks=LegalHold,
+    gives=shapes.LegalHoldShown,
+    needs="legal_hold",
+    refuses=(404,),
+)
+async def legal_hold(call: Call, asked: LegalHold) -> shapes.LegalHoldShown:
+    """Keeps a person's record from being erased, for a proceeding; on record with the reason."""
+    person_id, me_id, now, vault = call.id(), call.me.id, call.now, call.shell.vault
+
+    async def work(session: AsyncSession) -> None:
+        await _our_person(call, session, person_id)
+        await erasure.set_legal_hold(
+            session, vault, person_id, on=asked.on, staff_id=me_id, reason=asked.reason, now=now
+        )
+
+    await call.write(work)
+    call.tell("task")
+    return shapes.LegalHoldShown(person_id=person_id, legal_hold=asked.on)
 
 
 @post(
@@ -177,15 +237,16 @@ async def approve_erasure(call: Call, asked: Nothing) -> shapes.ErasureShown:
     """Carried out at once, or held back with the reason in `held_by`."""
     erasure_id, me_id, now, vault = call.id(), call.me.id, call.now, call.shell.vault
 
-    async def work(session: AsyncSession) -> tuple[Erasure, dict[int, str]]:
+    async def work(session: AsyncSession) -> shapes.ErasureShown:
+        person = await _our_request(call, session, erasure_id)
         row = await erasing.approve(session, vault, erasure_id, staff_id=me_id, now=now)
-        return row, await names(session, [row.requested_by])
+        return _erasure(row, await names(session, [row.requested_by]), person.legal_hold)
 
-    row, known = await call.write(work)
-    if row.state == "done":
+    shown = await call.write(work)
+    if shown.state == "done":
         await call.shell.storage.drop_old_pages()
     call.tell("task")
-    return _erasure(row, known)
+    return shown
 
 
 @post(
@@ -198,21 +259,23 @@ async def approve_erasure(call: Call, asked: Nothing) -> shapes.ErasureShown:
 async def refuse_erasure(call: Call, asked: Nothing) -> shapes.ErasureShown:
     erasure_id, me_id, now = call.id(), call.me.id, call.now
 
-    async def work(session: AsyncSession) -> tuple[Erasure, dict[int, str]]:
+    async def work(session: AsyncSession) -> shapes.ErasureShown:
+        person = await _our_request(call, session, erasure_id)
         row = await erasure.refuse(session, erasure_id, staff_id=me_id, now=now)
-        return row, await names(session, [row.requested_by])
+        return _erasure(row, await names(session, [row.requested_by]), person.legal_hold)
 
-    row, known = await call.write(work)
+    shown = await call.write(work)
     call.tell("task")
-    return _erasure(row, known)
+    return shown
 
 
-def _erasure(row: Erasure, known: dict[int, str]) -> shapes.ErasureShown:
+def _erasure(row: Erasure, known: dict[int, str], legal_hold: bool) -> shapes.ErasureShown:
     return shapes.ErasureShown(
         id=row.id,
         person_id=row.person_id,
         state=row.state,
         held_by=row.held_by,
+        legal_hold=legal_hold,
         requested_by=named(row.requested_by, known),
         requested_at=row.requested_at,
         verified_how=row.verified_how,

@@ -99,6 +99,7 @@ class Card(Given):
     person_alias: str | None
     owner: Named | None
     waiting_since: Time | None
+    deadline_at: Time | None = Field(description="接待人最晚何时要回复；没有人在等或还没有人接时为 null")
     last_inbound_at: Time | None
     opened_at: Time
     episode_open: bool
@@ -155,6 +156,7 @@ class MessageShown(Given):
     kinds: list[str]
     spans: list[MarkedWords]
     explanation: str
+    mark: Literal["missed", "false_alarm"] | None = Field(description="咨询员的标记：漏报、误报")
     template: str | None
     buttons: list[Choice]
     delivery: DeliveryShown | None
@@ -433,9 +435,15 @@ class ErasureShown(Given):
     person_id: Id
     state: str
     held_by: str | None
+    legal_hold: bool = Field(description="这位来访者的资料是否依法保留")
     requested_by: Named
     requested_at: Time
     verified_how: str
+
+
+class LegalHoldShown(Given):
+    person_id: Id
+    legal_hold: bool
 
 
 class EntryShown(Given):

@@ -19,6 +19,8 @@ from bot.channels.wechat.quota import quota_left
 from bot.settings import Settings
 from bot.tables import Delivery
 from bot.web.api import shapes
+from escalation import desk, review
+from escalation.policy import Policy
 from escalation.privacy import DataKey, Unreadable, Vault
 from escalation.tables import (
     Alert,
@@ -91,6 +93,7 @@ class _Beside:
     previews: dict[int, str]
     cases: dict[int, str]
     offers: dict[int, int]
+    deadlines: dict[int, datetime]
 
 
 async def cards(
@@ -100,12 +103,13 @@ async def cards(
     *,
     reader_id: int,
     now: datetime,
+    policy: Policy,
     previews: bool,
 ) -> list[shapes.Card]:
-    """Cards in the order of `rows`; eight queries however many there are."""
+    """Cards in the order of `rows`; a few queries however many there are."""
     if not rows:
         return []
-    beside = await _beside(session, vault, rows, reader_id, now, previews)
+    beside = await _beside(session, vault, rows, reader_id, now, policy, previews)
     return [shapes.Card(**_card(row, beside)) for row in rows]
 
 
@@ -120,6 +124,7 @@ def _card(row: Conversation, beside: _Beside) -> dict[str, Any]:
         "person_alias": beside.persons[row.person_id][1],
         "owner": _maybe(row.owner_id, beside.owners),
         "waiting_since": row.waiting_since,
+        "deadline_at": beside.deadlines.get(row.id),
         "last_inbound_at": row.last_inbound_at,
         "opened_at": row.opened_at,
         "episode_open": row.episode_id is not None,
@@ -138,6 +143,7 @@ async def _beside(
     rows: Sequence[Conversation],
     reader_id: int,
     now: datetime,
+    policy: Policy,
     previews: bool,
 ) -> _Beside:
     ids = [row.id for row in rows]
@@ -180,7 +186,29 @@ async def _beside(
         previews=await _previews(session, rows, persons) if previews else {},
         cases={row[0]: row[1] for row in numbers},
         offers={row[0]: row[1] for row in offers},
+        deadlines=await _deadlines(session, rows, policy),
     )
+
+
+async def _deadlines(
+    session: AsyncSession, rows: Sequence[Conversation], policy: Policy
+) -> dict[int, datetime]:
+    """By when the owner of each must have replied (promise 6)."""
+    risen: dict[int, datetime] = {}
+    if episodes := [r.episode_id for r in rows if r.episode_id is not None]:
+        found = await session.execute(
+            select(Episode.conversation_id, Episode.risen_at).where(
+                Episode.id.in_(episodes), Episode.ended_at.is_(None)
+            )
+        )
+        risen = {row[0]: row[1] for row in found}
+    return {
+        r.id: desk.reply_due(
+            r.waiting_since, r.owner_since or r.waiting_since, r.risk, risen.get(r.id), policy
+        )
+        for r in rows
+        if r.state == "human" and r.waiting_since is not None
+    }
 
 
 async def _unread(session: AsyncSession, ids: Sequence[int]) -> dict[int, int]:
@@ -265,7 +293,8 @@ async def shown_messages(
             select(Delivery).where(Delivery.message_id.in_(outgoing)).order_by(Delivery.id)
         )
         deliveries = {d.message_id: shapes.DeliveryShown(state=d.state, error=d.error) for d in found}
-    return [_message(m, key, authors, deliveries.get(m.id)) for m in rows]
+    marks = await review.marks(session, [m.id for m in rows if m.direction == "in"])
+    return [_message(m, key, authors, deliveries.get(m.id), marks.get(m.id)) for m in rows]
 
 
 async def one_message(session: AsyncSession, key: DataKey | None, message_id: int) -> shapes.MessageShown:
@@ -273,7 +302,11 @@ async def one_message(session: AsyncSession, key: DataKey | None, message_id: in
 
 
 def _message(
-    row: Message, key: DataKey | None, authors: Mapping[int, str], delivery: shapes.DeliveryShown | None
+    row: Message,
+    key: DataKey | None,
+    authors: Mapping[int, str],
+    delivery: shapes.DeliveryShown | None,
+    mark: review.Mark | None,
 ) -> shapes.MessageShown:
     text = opened(key, row.text_sealed, "message.text")
     understood = _object(opened(key, row.understanding_sealed, "message.understanding"))
@@ -296,6 +329,7 @@ def _message(
         kinds=list(understood.get("kinds", ())),
         spans=spans,
         explanation="；".join(reasons),
+        mark=mark,
         template=row.template,
         buttons=[shapes.Choice(label=b["label"], value=b["value"]) for b in meta.pop("buttons", None) or ()],
         delivery=delivery,
@@ -569,7 +603,13 @@ async def transfer_of(
 
 
 async def card_parts(
-    session: AsyncSession, vault: Vault, row: Conversation, *, reader_id: int, now: datetime
+    session: AsyncSession,
+    vault: Vault,
+    row: Conversation,
+    *,
+    reader_id: int,
+    now: datetime,
+    policy: Policy,
 ) -> dict[str, Any]:
     """The card's fields for the full view of one conversation."""
-    return _card(row, await _beside(session, vault, [row], reader_id, now, previews=True))
+    return _card(row, await _beside(session, vault, [row], reader_id, now, policy, previews=True))

@@ -28,19 +28,19 @@ const STAFF = {
   curator: { id: '14', login: 'curator', name: '何青', role: 'curator' },
   administrator: { id: '15', login: 'administrator', name: '管理员', role: 'administrator' },
 }
-const TALK = ['look', 'claim', 'reply', 'note', 'transfer', 'hand_back', 'assess', 'close', 'alerts.read', 'acknowledge', 'decide', 'duty', 'tasks.read', 'tasks.done', 'safe_contact', 'nuisance.propose', 'rescue.open', 'rescue.tell', 'rescue.approve', 'rescue.close', 'network_address', 'shifts.read', 'templates.read']
+const TALK = ['look', 'claim', 'reply', 'note', 'transfer', 'hand_back', 'assess', 'close', 'alerts.read', 'acknowledge', 'decide', 'duty', 'tasks.read', 'tasks.done', 'safe_contact', 'nuisance.propose', 'rescue.open', 'rescue.tell', 'rescue.approve', 'rescue.close', 'network_address', 'shifts.read', 'templates.read', 'mark']
 const MAY = {
   counsellor: TALK,
-  supervisor: [...TALK, 'nuisance.confirm', 'records.read', 'shifts.manage', 'audit.read', 'templates.draft', 'templates.approve', 'staff.read'],
-  curator: ['templates.read', 'templates.draft', 'templates.approve'],
-  administrator: ['staff.read', 'staff.manage', 'shifts.read', 'shifts.manage', 'audit.read', 'records.read', 'templates.draft', 'templates.approve', 'tasks.read', 'tasks.done'],
+  supervisor: [...TALK, 'nuisance.confirm', 'records.read', 'shifts.manage', 'audit.read', 'templates.draft', 'templates.approve', 'staff.read', 'review', 'drift.read'],
+  curator: ['templates.read', 'templates.draft', 'templates.approve', 'review'],
+  administrator: ['staff.read', 'staff.manage', 'shifts.read', 'shifts.manage', 'audit.read', 'records.read', 'templates.draft', 'templates.approve', 'tasks.read', 'tasks.done', 'drift.read'],
 }
 const who = (one) => (one ? { id: one.id, name: one.name } : null)
 
 const message = (from, text, seconds, more = {}) => ({
   id: id(), direction: from === 'person' ? 'in' : 'out', author: from, staff_name: from === 'staff' ? '陈默' : null, kind: 'text', text,
   at: ago(seconds), state: from === 'person' ? 'answered' : 'written', risk: from === 'person' ? 'none' : null, kinds: [], spans: [],
-  explanation: '', template: null, buttons: [], delivery: from === 'person' ? null : { state: 'delivered', error: null }, meta: null, ...more,
+  explanation: '', mark: null, template: null, buttons: [], delivery: from === 'person' ? null : { state: 'delivered', error: null }, meta: null, ...more,
 })
 const marked = (text, word, reason) => ({ start: text.indexOf(word), end: text.indexOf(word) + word.length, reason })
 
@@ -130,6 +130,23 @@ let tasks = [
   { id: '62', kind: 'unmapped_template', conversation_id: null, owner: null, role: 'administrator', level: 'none', detail: '', state: 'open', created_at: ago(90000), due_at: ago(600), done_at: null },
 ]
 
+const sample = (fields) => ({
+  id: id(), state: 'open', reasons: ['risk'], risk_machine: 'low', risk_assessed: 'high', category_machine: 'psychological.exam', category_closed: null,
+  created_at: ago(9000), decided_by: null, decided_at: null, reject_why: null, used_at: null, text: '', history: [],
+  machine: { topic: 'psychological', risk: fields.risk_machine ?? 'low', kinds: [], category: 'psychological.exam', about: 'self' },
+  labels: { topic: 'psychological', risk: 'high', kinds: ['suicide'], category: 'psychological.crisis', about: 'self' }, ...fields,
+})
+const SAMPLES = [
+  sample({ reasons: ['missed', 'risk'], text: '我叫［姓名］，把东西都分给［班级］的人了，［姓名］老师问我怎么了我说没事', history: ['这几天都没怎么睡', '［学校］的晚自习上到十点'] }),
+  sample({ reasons: ['false_alarm'], risk_machine: 'critical', risk_assessed: 'none', text: '这关我跳楼跳了三十次才过，加我QQ ［账号］一起打' }),
+  sample({ reasons: ['category'], risk_machine: 'none', risk_assessed: null, category_closed: 'legal.labour.unpaid_wages', text: '寒假在［地名］端盘子，老板说押金不退，工钱也不给' }),
+  sample({ state: 'accepted', decided_by: who(STAFF.curator), decided_at: ago(4000), text: '我没事，就是想把欠大家的都还清' }),
+]
+const WEEKS = [0, 1, 2, 3, 4, 5, 6, 7].map((back) => ({
+  start: new Date(Date.UTC(2026, 10, 22 - 7 * back, 16)).toISOString(), messages: back ? 1180 + 37 * back : 96, unsure: back === 1 ? 0.094 : 0.041 + back / 1000,
+  confidence: 0.93 - back / 500, episodes: 12 + back, alert_rate: 0.0102, alarms: 14, false_alarms: back === 1 ? 6 : 2, quiet: 61, missed: back === 1 ? 1 : 0, marks: back % 3,
+})).reverse()
+
 // --- sessions, sockets
 
 let me = null
@@ -145,13 +162,15 @@ const card = (c) => {
   const { messages, notes, episode, alert, case: record, safe_contact, rescue, nuisance_mark, earlier, suggestions, quota, transfer, person_id, ...rest } = c
   const last = messages.filter((m) => m.direction === 'in').at(-1)
   const words = last ? last.text || '［图片］' : null
-  return { ...rest, transfer_offered_to_me: me?.id === '11' ? rest.transfer_offered_to_me : null, preview: ['queued', 'human'].includes(c.state) && words ? words.slice(0, 40) : null }
+  const due = { critical: 120, high: 300 }[c.risk] ?? 1800
+  const deadline_at = c.state === 'human' && c.waiting_since ? new Date(Date.parse(c.waiting_since) + due * 1000).toISOString() : null
+  return { ...rest, deadline_at, transfer_offered_to_me: me?.id === '11' ? rest.transfer_offered_to_me : null, preview: ['queued', 'human'].includes(c.state) && words ? words.slice(0, 40) : null }
 }
 const whole = (c) => {
   const mine = c.owner?.id === me.id
   const open = c.state !== 'closed'
   return {
-    ...card(c), ...c, preview: card(c).preview, alert: alerts.find((a) => a.conversation_id === c.id) ?? null,
+    ...card(c), ...c, preview: card(c).preview, deadline_at: card(c).deadline_at, alert: alerts.find((a) => a.conversation_id === c.id) ?? null,
     permissions: { can_claim: open && !c.owner, can_reply: mine && open, can_note: true, can_hand_back: mine && open, can_transfer: mine && open, can_assess: open, can_close: mine && open, can_rescue: ['high', 'critical'].includes(c.risk), can_approve_rescue: true, can_show_network_address: c.rescue.some((r) => r.state === 'open'), can_mark_nuisance: open && !c.nuisance_mark, can_confirm_nuisance: me.role === 'supervisor', can_ask_safe_contact: mine, can_erase: me.role === 'supervisor' },
     reassure: { can_ask_satisfaction_default: c.episode === null },
   }
@@ -182,6 +201,15 @@ async function api(method, path, query, body) {
   if (path === '/staff' || path.endsWith('/reset-password')) return { ...STAFF.counsellor, ...body, one_time_password: 'kp4d-7mwt-z3qa-h8ve' }
   if (path === '/shifts' && method === 'GET') return shifts
   if (path === '/shifts') return (shifts.push({ id: id(), staff: who(Object.values(STAFF).find((s) => s.id === body.staff_id)), ...body }), {})
+  if (path === '/review') {
+    const counts = { open: 0, accepted: 0, rejected: 0 }
+    for (const one of SAMPLES) counts[one.state] += 1
+    const rejections = [{ code: 'identifying', name: '去不掉能认出本人的内容' }, { code: 'unclear', name: '看不出谁对' }, { code: 'machine_right', name: '机器判断没有错' }, { code: 'other', name: '其他' }]
+    const placeholders = ['姓名', '电话', '证件', '号码', '账号', '邮箱', '链接', '学校', '班级', '地址', '地名', '单位', '生日']
+    return { items: SAMPLES.filter((one) => one.state === query.get('state')), counts, rejections, placeholders, more: false }
+  }
+  if (path === '/drift')
+    return { weeks: WEEKS, unusual: ['上周误报明显比前几周多：请看复核样本，考虑重新训练。', '上周有机器没有看出的危险（咨询员评估为高或紧急）：请先看这些复核样本。'], model: '20261120-031500.npz', promotions: [{ at: ago(260000), by: who(STAFF.supervisor), model: '20261120-031500.npz', before: 'packaged', back: false }] }
   if (path === '/audit') return { inbound: { received: 412, answered: 301, queued: 88, escalated: 23, failed: 0, unknown: 0 }, agree: true }
   if (path === '/records') return [{ id: '1', at: ago(30), staff: who(STAFF.counsellor), action: 'look', object: 'conversation', object_id: query.get('id'), why: 'alert' }]
   if (path === '/conversations') {
@@ -199,6 +227,15 @@ async function api(method, path, query, body) {
     talked.alert_state = alert.state === 'ended' ? null : alert.state
     news('alert', alert.conversation_id)
     return {}
+  }
+  if (parts[0] === 'review') {
+    const one = SAMPLES.find((s) => s.id === parts[1])
+    if (!one) return refuse(404, 'not_found', '没有这条样本。')
+    const decided = { decided_by: who(me), decided_at: ago(0) }
+    if (parts[2] === 'accept') Object.assign(one, decided, { state: 'accepted', text: body.text, history: body.history, labels: body })
+    if (parts[2] === 'reject') Object.assign(one, decided, { state: 'rejected', reject_why: body.why })
+    if (parts[2] === 'reopen') Object.assign(one, { state: 'open', decided_by: null, decided_at: null })
+    return one
   }
   if (parts[0] === 'tasks') return (tasks.find((t) => t.id === parts[1]).state = 'done'), {}
   if (parts[0] === 'transfers') {
@@ -227,6 +264,10 @@ async function api(method, path, query, body) {
       if (c.state === 'bot' && !query.get('why')) return refuse(400, 'why', '这不是您正在处理的会话，请说明查看原因。', { whys: { supervision: '督导', handover: '交接班', complaint: '投诉或查询' } })
       return whole(c)
     case 'messages':
+      if (parts[4] === 'mark') {
+        c.messages.find((m) => m.id === parts[3]).mark = body.what === 'none' ? null : body.what
+        return {}
+      }
       return { items: query.get('before') ? [] : c.messages }
     case 'claim':
       if (c.owner) return refuse(409, 'taken', `这个会话已由${c.owner.name}接手。`, { owner: c.owner })

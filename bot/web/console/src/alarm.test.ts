@@ -68,8 +68,15 @@ test('the title counts alerts before waiting conversations', () => {
 
 test('the line says who is rung now and what comes next', () => {
   const now = Date.parse('2026-11-23T06:00:30Z')
-  expect(alertLine(alert(), now)).toBe('正在呼叫值班咨询员，0:30 后升级到备班咨询员')
-  expect(alertLine(alert({ rung: 3 }), now)).toBe('正在呼叫兜底电话，0:30 后从头再呼')
-  expect(alertLine(alert({ next_at: '2026-11-23T06:00:00Z' }), now)).toContain('马上升级')
-  expect(alertLine(alert({ state: 'paused', acknowledged_by: { id: '1', name: '周敏' } }), now)).toContain('周敏已知悉')
+  expect(alertLine(alert(), now, true)).toBe('正在呼叫值班咨询员，0:30 后升级到备班咨询员')
+  expect(alertLine(alert({ rung: 2 }), now, true)).toBe('正在呼叫督导，0:30 后升级到兜底电话')
+  expect(alertLine(alert({ rung: 3 }), now, true)).toBe('正在呼叫兜底电话，0:30 后从头再呼')
+  expect(alertLine(alert({ next_at: '2026-11-23T06:00:00Z' }), now, true)).toContain('马上升级')
+  expect(alertLine(alert({ state: 'paused', acknowledged_by: { id: '1', name: '周敏' } }), now, true)).toContain('周敏已知悉')
+})
+
+test('no line speaks of calling a telephone that is not configured', () => {
+  const now = Date.parse('2026-11-23T06:00:30Z')
+  expect(alertLine(alert({ rung: 2 }), now, false)).toBe('正在呼叫督导，0:30 后升级到全部工作台')
+  expect(alertLine(alert({ rung: 3 }), now, false)).toBe('各级都呼过了，没有配置兜底电话，0:30 后从头再呼')
 })

@@ -21,6 +21,7 @@ export interface Policy {
 }
 
 export const SOUND_EVERY_MS = 4_000
+const TELEPHONE = 3 // the top rung
 
 /** Is this alert for me? */
 export function concerns(alert: Alert, me: Pick<Me, 'id' | 'on_duty'>, mine: ReadonlySet<Id>): boolean {
@@ -65,11 +66,13 @@ export function title(base: string, ringing: number, waiting: number, flash: boo
   return waiting ? `(${waiting}) ${base}` : base
 }
 
-/** What the ladder does now and next, in a line. */
-export function alertLine(alert: Alert, now: number): string {
+/** What the ladder does now and next, in a line. Without a fallback telephone its top rings everybody's workbench, and nobody is called. */
+export function alertLine(alert: Alert, now: number, telephone: boolean): string {
   const due = alert.next_at ? Date.parse(alert.next_at) : null
   const when = due === null ? '' : due > now ? `${left(due, now)} 后` : '马上'
   if (alert.state === 'paused') return `${alert.acknowledged_by?.name ?? '同事'}已知悉，没有人工回复，${when}恢复响铃`
-  const up = RUNG_NAMES[alert.rung + 1]
-  return `正在呼叫${RUNG_NAMES[alert.rung] ?? '各级'}${when ? `，${when}${up ? `升级到${up}` : '从头再呼'}` : ''}`
+  const up = alert.rung + 1 === TELEPHONE && !telephone ? '全部工作台' : RUNG_NAMES[alert.rung + 1]
+  const then = when ? `，${when}${up ? `升级到${up}` : '从头再呼'}` : ''
+  if (alert.rung === TELEPHONE && !telephone) return `各级都呼过了，没有配置兜底电话${then}`
+  return `正在呼叫${RUNG_NAMES[alert.rung] ?? '各级'}${then}`
 }

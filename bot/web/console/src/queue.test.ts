@@ -28,25 +28,23 @@ test('a nuisance mark lowers the place behind everybody, but never that of a cri
   ).toEqual(['3', '4', '2', '1'])
 })
 
-test('a reply is due after 2 minutes for critical, 5 for high, 30 for others, and only while somebody waits for a human', () => {
-  const since = Date.parse('2026-11-23T06:00:00Z')
-  const minutes = (risk: 'critical' | 'high' | 'none'): number => (deadline(card({ state: 'human', risk }))! - since) / 60_000
-  expect([minutes('critical'), minutes('high'), minutes('none')]).toEqual([2, 5, 30])
-  expect(deadline(card({ state: 'human', waiting_since: null }))).toBeNull()
-  expect(deadline(card({ state: 'queued' }))).toBeNull()
+test('a reply is due when the server says so, whatever the risk', () => {
+  expect(deadline(card({ risk: 'critical', deadline_at: '2026-11-23T06:07:00Z' }))).toBe(Date.parse('2026-11-23T06:07:00Z'))
+  expect(deadline(card({ state: 'human', risk: 'critical' }))).toBeNull()
 })
 
 test('my conversations: the nearest deadline first, then those where nobody waits', () => {
   const list = [
     card({ id: 'idle', state: 'human', waiting_since: null }),
-    card({ id: 'late', state: 'human', risk: 'none' }),
-    card({ id: 'soon', state: 'human', risk: 'high' }),
+    card({ id: 'late', state: 'human', deadline_at: '2026-11-23T06:30:00Z' }),
+    card({ id: 'soon', state: 'human', deadline_at: '2026-11-23T06:05:00Z' }),
+    card({ id: 'offered', state: 'human', waiting_since: null, transfer_offered_to_me: '5' }),
   ]
-  expect(list.sort(mineOrder).map((c) => c.id)).toEqual(['soon', 'late', 'idle'])
+  expect(list.sort(mineOrder).map((c) => c.id)).toEqual(['offered', 'soon', 'late', 'idle'])
 })
 
 test('the next deadline is the earliest of my replies and of the alerts that go on', () => {
-  const mine = [card({ id: '7', state: 'human', risk: 'high' })]
+  const mine = [card({ id: '7', state: 'human', risk: 'high', deadline_at: '2026-11-23T06:05:00Z' })]
   expect(nextDue(mine, [alert()])).toMatchObject({ what: 'alert', conversation_id: '1' })
   expect(nextDue(mine, [alert({ state: 'ended' })])).toMatchObject({ what: 'reply', conversation_id: '7' })
   expect(nextDue([], [])).toBeNull()

@@ -1,15 +1,6 @@
 /** The order of waiting conversations and the time each has left. The server orders the same way; see escalation. */
-import type { Alert, Card, Risk } from './api/types'
+import type { Alert, Card } from './api/types'
 import { riskRank } from './risk'
-
-/** Promise 6: without a human's reply for so long, the conversation goes back to the head of the queue. Milliseconds. */
-export const SILENCE_MS: Record<Risk, number> = {
-  critical: 2 * 60_000,
-  high: 5 * 60_000,
-  medium: 30 * 60_000,
-  low: 30 * 60_000,
-  none: 30 * 60_000,
-}
 
 /** Graver first, then who waits longest. A nuisance mark lowers the place behind all others, but never a critical one. */
 export function queueOrder(a: Card, b: Card): number {
@@ -26,18 +17,19 @@ function waitsFrom(card: Card): number {
   return Date.parse(since)
 }
 
-/** My conversations: those where somebody waits for me first (by deadline), then the newest talk. */
+/** My conversations: what a colleague offers me, then those where somebody waits for me (by deadline), then the newest talk. */
 export function mineOrder(a: Card, b: Card): number {
+  const offered = Number(b.transfer_offered_to_me !== null) - Number(a.transfer_offered_to_me !== null)
+  if (offered) return offered
   const [dueA, dueB] = [deadline(a), deadline(b)]
   if (dueA !== null && dueB !== null) return dueA - dueB
   if (dueA !== null || dueB !== null) return dueA !== null ? -1 : 1
   return riskRank(b.risk) - riskRank(a.risk) || Date.parse(b.last_inbound_at ?? b.opened_at) - Date.parse(a.last_inbound_at ?? a.opened_at)
 }
 
-/** When a human must have replied (ms since 1970), or null when nobody waits. */
-export function deadline(card: Pick<Card, 'state' | 'risk' | 'waiting_since'>): number | null {
-  if (card.state !== 'human' || !card.waiting_since) return null
-  return Date.parse(card.waiting_since) + (SILENCE_MS[card.risk] ?? SILENCE_MS.critical)
+/** When a human must have replied (ms since 1970) as the server counts it, or null when nobody waits. */
+export function deadline(card: Pick<Card, 'deadline_at'>): number | null {
+  return card.deadline_at ? Date.parse(card.deadline_at) : null
 }
 
 export interface Due {
@@ -51,7 +43,7 @@ export function nextDue(mine: Card[], alerts: Alert[]): Due | null {
   const dues: Due[] = []
   for (const card of mine) {
     const at = deadline(card)
-    if (at !== null) dues.push({ at, conversation_id: card.id, what: 'reply' })
+    if (at !== null && card.transfer_offered_to_me === null) dues.push({ at, conversation_id: card.id, what: 'reply' })
   }
   for (const alert of alerts)
     if (alert.state !== 'ended' && alert.next_at)

@@ -36,6 +36,19 @@ export const kindName = look({
   emergency: '紧急情况',
 })
 
+export const KINDS = ['suicide', 'self_harm', 'domestic_abuse', 'sexual_abuse', 'bullying', 'violence', 'fraud', 'trafficking', 'drugs', 'runaway', 'emergency']
+
+export const aboutName = look({ self: '本人', other: '别人', unknown: '没有说' })
+
+export const markName = look({ missed: '漏报', false_alarm: '误报' })
+
+export const reasonName = look({
+  missed: '咨询员标记漏报',
+  false_alarm: '咨询员标记误报',
+  risk: '评估的风险不同',
+  category: '结案的案由不同',
+})
+
 export const topicName = look({ legal: '法律', psychological: '心理', safety: '安全', other: '其他' })
 
 export const RUNG_NAMES = ['值班咨询员', '备班咨询员', '督导', '兜底电话']
@@ -106,6 +119,8 @@ export const deliveryError = look({
   opted_out: '对方已退订主动短信',
   unmapped_template: '短信服务商没有对应模板',
   number_dead: '号码不可用',
+  not_fetched: '对方还没有收到（网页没有开着，或公众号不能主动发）；请设法联系，对方再来时会送出',
+  no_account: '这个渠道账号已从设置里去掉，没有送出，请换别的办法联系',
   timeout: '超时',
 })
 
@@ -136,6 +151,17 @@ export const messageKind = look({
   link: '链接',
   event: '事件',
   form: '表单',
+})
+
+export const recordWhy = look({
+  review: '复核样本',
+  missed: '漏报',
+  false_alarm: '误报',
+  none: '取消',
+  identifying: '去不掉能认出本人的内容',
+  unclear: '看不出谁对',
+  machine_right: '机器判断没有错',
+  other: '其他',
 })
 
 export const recordAction = look({
@@ -169,6 +195,9 @@ export const recordAction = look({
   'erasure.approve': '批准删除',
   'erasure.refuse': '不批准删除',
   'erasure.done': '删除完成',
+  'legal_hold.set': '依法保留',
+  'legal_hold.end': '解除依法保留',
+  'desk.move': '服务台代码变更',
   'duty.start': '开始值班',
   'duty.end': '结束值班',
   'shift.add': '排班',
@@ -179,4 +208,11 @@ export const recordAction = look({
   'password.change': '修改密码',
   'task.done': '完成任务',
   safe_contact: '记录安全联系方式',
+  'review.mark': '标记漏报或误报',
+  'review.accept': '采用复核样本',
+  'review.reject': '不采用复核样本',
+  'review.reopen': '撤回复核决定',
+  'review.train': '用于训练模型',
+  'model.promote': '启用模型',
+  'model.back': '退回模型',
 })

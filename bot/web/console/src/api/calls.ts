@@ -7,13 +7,20 @@ import type {
   Colleague,
   Conversation,
   Desk,
+  Drift,
   Entry,
   Erasure,
   Id,
+  Labels,
   LookRecord,
+  Mark,
   Me,
   Message,
   Note,
+  ReviewCard,
+  ReviewItem,
+  ReviewPage,
+  ReviewState,
   Risk,
   Role,
   Shift,
@@ -95,6 +102,7 @@ export const entries = (words: string) => post<Entry[]>('/entries/search', { q: 
 export const askErasure = (person: Id, verified_how: string) => post<Erasure>(`/persons/${person}/erasure`, { verified_how })
 export const erasures = () => list<Erasure>('/erasures')
 export const approveErasure = (id: Id) => post<Erasure>(`/erasures/${id}/approve`)
+export const legalHold = (person: Id, on: boolean, reason: string) => post(`/persons/${person}/legal-hold`, { on, reason })
 export const refuseErasure = (id: Id) => post<Erasure>(`/erasures/${id}/refuse`)
 
 // alerts
@@ -124,3 +132,14 @@ export const addShift = (shift: { staff_id: Id; rung: number; starts_at: string;
 export const removeShift = (id: Id) => remove(`/shifts/${id}`)
 export const records = (object: string, id: Id) => list<LookRecord>(`/records${q({ object, id })}`)
 export const audit = () => get<Record<string, unknown>>('/audit')
+
+// learning from the desk
+export const mark = (id: Id, message: Id, what: Mark | 'none') =>
+  post<{ mark: Mark | null }>(`/conversations/${id}/messages/${message}/mark`, { what })
+export const review = (state: ReviewState, after?: Id) => get<ReviewPage>(`/review${q({ state, after })}`)
+export const reviewItem = (id: Id) => get<ReviewItem>(`/review/${id}`)
+export const acceptReview = (id: Id, given: { text: string; history: string[] } & Labels) =>
+  post<ReviewItem>(`/review/${id}/accept`, given)
+export const rejectReview = (id: Id, why: string) => post<ReviewCard>(`/review/${id}/reject`, { why })
+export const reopenReview = (id: Id) => post<ReviewCard>(`/review/${id}/reopen`)
+export const drift = () => get<Drift>('/drift')

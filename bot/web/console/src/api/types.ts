@@ -64,6 +64,8 @@ export interface Card {
   person_alias: string | null
   owner: Who | null
   waiting_since: Time | null
+  /** By when whoever has it must have replied; null while nobody waits, or nobody has it. */
+  deadline_at: Time | null
   last_inbound_at: Time | null
   opened_at: Time
   episode_open: boolean
@@ -99,6 +101,9 @@ export interface Delivery {
   error: string | null
 }
 
+/** What a counsellor says of the machine's judgement of a message. */
+export type Mark = 'missed' | 'false_alarm'
+
 export interface Message {
   id: Id
   direction: 'in' | 'out'
@@ -112,6 +117,7 @@ export interface Message {
   kinds: string[]
   spans: Span[]
   explanation: string
+  mark: Mark | null
   template: string | null
   buttons: { label: string; value: string }[]
   delivery: Delivery | null
@@ -215,6 +221,7 @@ export interface Entry {
 }
 
 export interface Erasure {
+  legal_hold: boolean
   id: Id
   person_id: Id
   state: string
@@ -360,4 +367,67 @@ export interface News {
   what: 'message' | 'conversation' | 'alert' | 'delivery' | 'typing' | 'finished' | 'task' | 'template'
   conversation_id: Id | number
   extra: Record<string, unknown> | null
+}
+
+export type Reason = 'missed' | 'false_alarm' | 'risk' | 'category'
+export type ReviewState = 'open' | 'accepted' | 'rejected'
+
+/** A review sample in the list: no words. */
+export interface ReviewCard {
+  id: Id
+  state: ReviewState
+  reasons: Reason[]
+  risk_machine: Risk
+  risk_assessed: Risk | null
+  category_machine: string
+  category_closed: string | null
+  created_at: Time
+  decided_by: Who | null
+  decided_at: Time | null
+  reject_why: string | null
+  used_at: Time | null
+}
+
+export interface ReviewPage {
+  items: ReviewCard[]
+  counts: Record<ReviewState, number>
+  rejections: Named[]
+  placeholders: string[]
+  more: boolean
+}
+
+export interface Labels {
+  topic: string
+  risk: Risk | null
+  kinds: string[]
+  category: string
+  about: string
+}
+
+export interface ReviewItem extends ReviewCard {
+  text: string
+  history: string[]
+  machine: Labels
+  labels: Labels
+}
+
+export interface Week {
+  start: Time
+  messages: number
+  unsure: number | null
+  confidence: number | null
+  episodes: number
+  alert_rate: number | null
+  alarms: number
+  false_alarms: number
+  quiet: number
+  missed: number
+  marks: number
+}
+
+export interface Drift {
+  weeks: Week[]
+  unusual: string[]
+  model: string
+  promotions: { at: Time; by: Who; model: string; before: string; back: boolean }[]
 }

@@ -81,11 +81,12 @@ export const useBench = defineStore('bench', () => {
     const fresh = new Set(page.items.map((card) => card.id))
     const rest = which === 'all' || which === 'closed' ? lists[which].slice(50).filter((c) => !fresh.has(c.id)) : []
     lists[which] = [...page.items, ...rest]
-    for (const card of page.items)
-      if (card.transfer_offered_to_me && !offers.value.includes(card.id)) offers.value.push(card.id)
     more[which] = page.items.length >= 50
     counts.value = page.counts
-    if (which === 'mine') alarms.mine = new Set(page.items.map((card) => card.id))
+    if (which !== 'mine') return
+    const offered = page.items.filter((card) => card.transfer_offered_to_me)
+    offers.value = offered.map((card) => card.id)
+    alarms.mine = new Set(page.items.filter((card) => !card.transfer_offered_to_me).map((card) => card.id))
   }
 
   async function loadLists(): Promise<void> {
