@@ -48,5 +48,17 @@ def wrong(kind: str, ctx: dict[str, Any]) -> str:
             return "应为编号（数字组成的文字）"
         case "not_moment":
             return "应为带时区的 ISO 8601 时间"
+        case "date_type" | "date_parsing" | "date_from_datetime_parsing" | "date_from_datetime_inexact":
+            return "应为日期，例如 2026-11-23"
+        case "law_or_body":
+            return "写法律（名称、条、版本日期），或者写机构和依据，二者取一"
+        case "law_incomplete":
+            return "法律要写明第几条和核对的版本日期，例如：民法典 第十七条 2020-05-28"
+        case "body_only":
+            return "机构和依据不写条和版本日期"
+        case "doubled_wording":
+            return "同一个问法写了两次"
+        case "review_order":
+            return "复核日期要晚于核对日期"
         case _:
             return "值不对"

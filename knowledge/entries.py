@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from knowledge.answer import Source
 from knowledge.terms import plain
@@ -50,13 +51,14 @@ class Citation(BaseModel):
     @model_validator(mode="after")
     def _either_law_or_body(self) -> Citation:
         if bool(self.law) == bool(self.body):
-            raise ValueError("give either law (with article and version) or body")
+            raise PydanticCustomError("law_or_body", "give either law (with article and version) or body")
         if self.law and (not _ARTICLE.fullmatch(self.article) or self.version is None):
-            raise ValueError(
-                "a law needs an article such as 第八十二条 and the version date it was checked against"
+            raise PydanticCustomError(
+                "law_incomplete",
+                "a law needs an article such as 第八十二条 and the version date it was checked against",
             )
         if self.body and (self.article or self.version):
-            raise ValueError("a body has neither article nor version")
+            raise PydanticCustomError("body_only", "a body has neither article nor version")
         return self
 
     def source(self) -> Source:
@@ -95,13 +97,15 @@ class Entry(BaseModel):
         seen = [plain(ask) for ask in asks]
         doubled = [ask for ask, bare in zip(asks, seen, strict=True) if seen.count(bare) > 1]
         if doubled:
-            raise ValueError(f"the same wording twice: {doubled[0]}")
+            raise PydanticCustomError(
+                "doubled_wording", "the same wording twice: {wording}", {"wording": doubled[0]}
+            )
         return asks
 
     @model_validator(mode="after")
     def _reviewed_in_time(self) -> Entry:
         if self.review_by <= self.checked_on:
-            raise ValueError("review_by must be after checked_on")
+            raise PydanticCustomError("review_order", "review_by must be after checked_on")
         return self
 
     @property
