@@ -37,8 +37,11 @@ _COUNSELLOR = _EVERYBODY | {
 _SUPERVISOR = _COUNSELLOR | {
     "nuisance.confirm", "erasure.approve", "legal_hold", "records.read", "shifts.manage", "audit.read",
     "templates.draft", "templates.approve", "staff.read", "review", "drift.read",
+    "entries.desk", "entries.approve",
 }  # fmt: skip
-_CURATOR = _EVERYBODY | {"entries.edit", "templates.read", "templates.draft", "templates.approve", "review"}
+_CURATOR = _EVERYBODY | {
+    "entries.desk", "entries.edit", "entries.approve", "templates.read", "templates.draft", "templates.approve", "review",
+}  # fmt: skip
 _ADMINISTRATOR = _EVERYBODY | {
     "staff.read", "staff.manage", "shifts.read", "shifts.manage", "audit.read", "records.read",
     "templates.read", "templates.draft", "templates.approve", "tasks.read", "tasks.done", "drift.read",

@@ -6,9 +6,11 @@ First stop of an answer: nothing that fails a check here is ever shown to a youn
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -135,6 +137,13 @@ def load_entries(folder: Path = DATA) -> list[Entry]:
     if problems:
         raise EntryError("\n".join(problems))
     return entries
+
+
+@cache
+def shipped() -> Mapping[str, Entry]:
+    """The entries that come with the program, by id, in file order. The first call reads them, which takes most of a second:
+    in a process that serves, make it in a thread."""
+    return MappingProxyType({entry.id: entry for entry in load_entries()})
 
 
 def read_yaml(path: Path) -> Any:

@@ -14,11 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot import tables as shell_tables
 from bot.storage.engine import be_patient
 from escalation import tables as desk_tables
+from knowledge import tables as knowledge_tables
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-METADATA = [desk_tables.Base.metadata, shell_tables.Base.metadata]
+METADATA = [desk_tables.Base.metadata, shell_tables.Base.metadata, knowledge_tables.Base.metadata]
 
 
 def config(connection: Connection) -> Config:
