@@ -402,9 +402,9 @@ async def mark_to_check(
 
 
 async def checked(
-    session: AsyncSession, entry_id: str, *, version: int, staff_id: int, now: datetime
+    session: AsyncSession, entry_id: str, *, version: int, staff_id: int | None, now: datetime
 ) -> KnowledgeEntry:
-    """Somebody looked, and the text may stay as it is."""
+    """Somebody looked, and the text may stay as it is. `staff_id` None: the reason for looking has gone (upkeep.py)."""
     row = await _locked(session, entry_id, version, now)
     row.to_check = row.to_check_at = None
     await _changed(session, "checked", row, await _newest(session, row), staff_id, now)

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot import tables as shell_tables
 from bot.storage.engine import be_patient
 from escalation import tables as desk_tables
+from knowledge import law_tables  # noqa: F401 (its tables join the same Base)
 from knowledge import tables as knowledge_tables
 
 if TYPE_CHECKING:
