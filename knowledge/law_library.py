@@ -30,9 +30,10 @@ _NUMBER = re.compile(
 class Stored:
     """What an import did. new: this version was not there; corrected: it was, with other words; same: nothing to do.
 
-    `newest` tells whether no later version of the law is in the library.
+    `id` is the version's row; `newest` tells whether no later version of the law is in the library.
     """
 
+    id: int
     outcome: Literal["new", "corrected", "same"]
     title: str
     version: date
@@ -76,7 +77,7 @@ async def store(session: AsyncSession, law: Law, *, cited: Iterable[str], now: d
     outcome: Literal["new", "corrected", "same"] = "new"
     if known is not None:
         if await _unchanged(session, known, law, title):
-            return Stored("same", title, law.version, await _is_newest(session, key, law.version))
+            return Stored(known.id, "same", title, law.version, await _is_newest(session, key, law.version))
         outcome, known.title, known.imported_at = "corrected", title, now
         await session.execute(delete(LawArticle).where(LawArticle.law_text_id == known.id))
     else:
@@ -89,20 +90,20 @@ async def store(session: AsyncSession, law: Law, *, cited: Iterable[str], now: d
         for at, one in enumerate(law.articles)
     ]
     await session.execute(insert(table_of(LawArticle)), rows)
-    return Stored(outcome, title, law.version, await _is_newest(session, key, law.version))
+    return Stored(known.id, outcome, title, law.version, await _is_newest(session, key, law.version))
 
 
-async def remove(session: AsyncSession, title: str, version: date) -> bool:
-    """Take a wrongly imported version out again; whether it was there."""
+async def remove(session: AsyncSession, title: str, version: date) -> int | None:
+    """Take a wrongly imported version out again; its id, or None where it was not there."""
     found = await session.scalar(
         select(LawText).where(LawText.key == key_of(title), LawText.version == version)
     )
     if found is None:
-        return False
+        return None
     await session.execute(delete(LawArticle).where(LawArticle.law_text_id == found.id))
     await session.delete(found)
     await session.flush()
-    return True
+    return found.id
 
 
 async def listed(session: AsyncSession) -> list[Listed]:
