@@ -14,6 +14,7 @@ from bot.web.api import (
     conversations,
     desk,
     drift,
+    laws,
     live,
     openapi,
     records,
@@ -27,7 +28,7 @@ from bot.web.api.operations import LIMITER, SESSIONS, new_limiter, operations, r
 from bot.web.sessions import Sessions
 
 __all__ = ["setup"]
-_PARTS = (account, desk, conversations, safety, staff, templates, records, review, drift)
+_PARTS = (account, desk, conversations, safety, staff, templates, records, review, drift, laws)
 _DOCS = Path(__file__).parent.parent / "static" / "docs"
 
 
