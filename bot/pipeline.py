@@ -34,7 +34,7 @@ from bot.outbox import Draft
 from bot.queue import Bell, Queue
 from bot.shell import Shell
 from bot.storage.engine import is_unavailable
-from escalation import alerts, conversations, episodes, nuisance, people, risk, satisfaction
+from escalation import alerts, conversations, episodes, nuisance, people, risk, satisfaction, unanswered
 from escalation.columns import table_of
 from escalation.policy import Policy
 from escalation.privacy import DataKey, Unreadable, Vault
@@ -50,6 +50,7 @@ log = structlog.get_logger(__name__)
 _HISTORY = 8  # older messages of the person that understanding sees
 _TRIES = 3  # then a human gets the message as it is
 _PARALLEL = 3  # batches thought about or written at the same time
+_ANSWERED = 5  # answers of which a conversation knows the question, so that 没帮助 finds it
 
 
 @dataclass(slots=True)
@@ -355,7 +356,7 @@ class Pipeline:
         _note_arrival(conversation, inbound, turn)
         if inbound.meta.get("opt_out"):  # whatever else the same message says, and whoever answers it
             await people.stop_proactive(session, conversation.person_id, now)
-        state = await self._act(writing, conversation, outcome, turn, now)
+        state = await self._act(writing, conversation, work, inbound, outcome, turn, now)
         self._reply(writing.answers, conversation, work, inbound, outcome, now)
         if outcome.replies:
             effects.replied.add(conversation.id)
@@ -373,6 +374,11 @@ class Pipeline:
             }
         )
         work.memory = dict(outcome.memory)
+        for reply in outcome.replies:
+            if reply.source.startswith("entry:"):
+                entry_id = reply.source.removeprefix("entry:")
+                others = [(i, m) for i, m in work.memory.get("answered", {}).items() if i != entry_id]
+                work.memory["answered"] = dict([*others, (entry_id, inbound.id)][-_ANSWERED:])
         if buttons := [b for r in outcome.replies for b in r.buttons if b.value.startswith("/")]:
             work.memory["buttons"] = {b.label: b.value for b in buttons}
         if inbound.text.strip():
@@ -431,6 +437,8 @@ class Pipeline:
         self,
         writing: _Writing,
         conversation: Conversation,
+        work: _Work,
+        inbound: _Inbound,
         outcome: handler.Outcome,
         turn: handler.Turn,
         now: datetime,
@@ -453,6 +461,8 @@ class Pipeline:
                     state = "escalated" if state == "escalated" else "queued"
                 case handler.Helped(entry_id, helped):
                     await satisfaction.entry(session, conversation, entry_id, helped=helped, now=now)
+                case handler.Unanswered(entry_id):
+                    await _note_unanswered(session, conversation, work, inbound, turn, entry_id)
                 case handler.Rated(conversation_id, score):
                     rated = await session.get(Conversation, conversation_id)
                     if rated is not None and rated.contact_id == conversation.contact_id:
@@ -602,6 +612,25 @@ def _note_arrival(conversation: Conversation, inbound: _Inbound, turn: handler.T
     graver = risk_rank(turn.understanding.risk) >= risk_rank("high")
     if turn.understanding.category and (graver or not conversation.category):
         conversation.category = turn.understanding.category
+
+
+async def _note_unanswered(
+    session: AsyncSession,
+    conversation: Conversation,
+    work: _Work,
+    inbound: _Inbound,
+    turn: handler.Turn,
+    entry_id: str,
+) -> None:
+    """What the bot could not answer, for the curators. A message that only the lexicon judged says nothing about knowledge."""
+    if entry_id:
+        message_id = (turn.memory.get("answered") or {}).get(entry_id)
+        if message_id is not None:
+            await unanswered.did_not_help(session, work.key, conversation, message_id, entry_id)
+    elif inbound.thought is not None and not inbound.thought.fell_back:
+        unanswered.got_no_answer(
+            session, conversation, inbound.id, inbound.text, turn.understanding, inbound.received_at
+        )
 
 
 def _lanes(replies: Iterable[handler.Reply]) -> list[tuple[int, list[handler.Reply]]]:

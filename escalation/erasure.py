@@ -15,7 +15,7 @@ from typing import Final, Literal
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from escalation import alerts, records, tasks
+from escalation import alerts, records, tasks, unanswered
 from escalation.policy import grave
 from escalation.privacy import Vault
 from escalation.tables import (
@@ -235,6 +235,7 @@ async def _destroy(session: AsyncSession, vault: Vault, person: Person, now: dat
         .where(ReviewItem.person_id == person.id)
         .execution_options(synchronize_session=False)
     )
+    await unanswered.unlink(session, person_id=person.id)
     threads = await session.scalars(select(Conversation).where(Conversation.person_id == person.id))
     for conversation in threads.all():
         await session.execute(

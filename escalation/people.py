@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from escalation.privacy import DataKey, Vault
+from escalation.privacy import DataKey, Unreadable, Vault
 from escalation.tables import Contact, Person
 
 
@@ -60,6 +60,21 @@ async def key_of(session: AsyncSession, vault: Vault, person_id: int) -> DataKey
     """The person's data key. Raises privacy.Unreadable for an erased person."""
     wrapped = await session.scalar(select(Person.data_key).where(Person.id == person_id))
     return vault.person_key(wrapped)
+
+
+async def known_details(session: AsyncSession, key: DataKey, person_id: int) -> list[str]:
+    """What the desk knows that points to the person: their alias and their addresses. For masking what they wrote."""
+    person = await session.get_one(Person, person_id)
+    sealed = [(person.alias_sealed, "person.alias")]
+    contacts = await session.scalars(select(Contact.address_sealed).where(Contact.person_id == person_id))
+    sealed += [(address, "contact.address") for address in contacts]
+    known = []
+    for value, place in sealed:
+        try:
+            known.append(key.open(value, place) if value else "")
+        except Unreadable:
+            continue
+    return [detail for detail in known if detail]
 
 
 async def stop_proactive(session: AsyncSession, person_id: int, now: datetime) -> None:

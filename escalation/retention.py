@@ -3,7 +3,9 @@
 | class | what ends | counted from |
 |---|---|---|
 | message_words | words, notes, memory, reasons, review samples; other rows stay for the sums | closing of the conversation |
+| | what leads from an unanswered question to its words; count and time stay | closing of the conversation |
 | case_records | conversation, case, episodes, alerts, rescues; the person with their last one | closing of the conversation |
+| | the count of an unanswered question | the asking |
 | network_addresses | web visitors' network addresses | closing of their last conversation |
 | looks | who looked and did what | the act |
 
@@ -19,6 +21,7 @@ from typing import Any, Final, Protocol
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from escalation import unanswered
 from escalation.tables import (
     Alert,
     AlertEvent,
@@ -37,6 +40,7 @@ from escalation.tables import (
     Satisfaction,
     Task,
     Transfer,
+    Unanswered,
 )
 
 IDLE: Final = timedelta(
@@ -71,6 +75,7 @@ async def expire(session: AsyncSession, retention: Retention, now: datetime) -> 
         "message_words": await _end_words(session, since(retention.message_words)),
         "case_records": await _end_records(session, since(retention.case_records)),
         "network_addresses": await _end_addresses(session, since(retention.network_addresses)),
+        "unanswered": await _end_unanswered(session, since(retention.case_records)),
         "looks": await _end_looks(session, since(retention.looks)),
     }
 
@@ -120,6 +125,7 @@ async def _end_words(session: AsyncSession, before: datetime) -> int:
         ),
         exists().where(Note.conversation_id == Conversation.id),
         exists().where(ReviewItem.conversation_id == Conversation.id),
+        exists().where(Unanswered.conversation_id == Conversation.id),
         exists().where(Transfer.conversation_id == Conversation.id, Transfer.reason_sealed.is_not(None)),
     )
     ids = await _closed_before(session, before, has_words)
@@ -133,6 +139,7 @@ async def _end_words(session: AsyncSession, before: datetime) -> int:
     )
     for table in (Note, ReviewItem):
         await session.execute(delete(table).where(table.conversation_id.in_(ids)).execution_options(**_QUIET))
+    await unanswered.unlink(session, conversations_of=ids)
     await session.execute(
         update(Transfer)
         .where(Transfer.conversation_id.in_(ids))
@@ -155,6 +162,7 @@ async def _end_records(session: AsyncSession, before: datetime) -> int:
     persons = (
         await session.scalars(select(Conversation.person_id).where(Conversation.id.in_(ids)).distinct())
     ).all()
+    await unanswered.unlink(session, conversations_of=ids)
     alerts = select(Alert.id).where(Alert.conversation_id.in_(ids))
     rescues = select(Rescue.id).where(Rescue.conversation_id.in_(ids))
     ends = [
@@ -213,6 +221,15 @@ async def _end_addresses(session: AsyncSession, before: datetime) -> int:
             .values(network_address_sealed=None)
             .execution_options(**_QUIET)
         )
+    return len(ids)
+
+
+async def _end_unanswered(session: AsyncSession, before: datetime) -> int:
+    """Counted long enough. One that still has its words waits for them."""
+    due = select(Unanswered.id).where(Unanswered.at < before, Unanswered.message_id.is_(None))
+    ids = (await session.scalars(due.limit(_SHARE * 10))).all()
+    if ids:
+        await session.execute(delete(Unanswered).where(Unanswered.id.in_(ids)).execution_options(**_QUIET))
     return len(ids)
 
 

@@ -18,10 +18,10 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from escalation import conversations, records
-from escalation.people import key_of
+from escalation.people import key_of, known_details
 from escalation.policy import grave
 from escalation.privacy import DataKey, Unreadable, Vault
-from escalation.tables import Contact, Conversation, Message, Person, ReviewItem
+from escalation.tables import Conversation, Message, Person, ReviewItem
 from nlu import masking
 from nlu.understanding import INTENTS, About, Intent, Kind, Risk, Topic, risk_rank
 
@@ -330,7 +330,7 @@ async def opened(session: AsyncSession, vault: Vault, item: ReviewItem) -> Sampl
     elif line is None or not line.text:
         raise NotAllowed("gone")
     else:
-        known = await _known_of(session, key, item)
+        known = await known_details(session, key, item.person_id)
         text = masking.mask(line.text, known)
         history = tuple(masking.mask(older, known) for older in await _before(session, key, item))
     return Sample(
@@ -455,15 +455,6 @@ def _labels(item: ReviewItem, understood: dict[str, Any]) -> Labels:
 def _words(key: DataKey, sealed: bytes) -> dict[str, Any]:
     words: dict[str, Any] = json.loads(key.open(sealed, _PLACE))
     return words
-
-
-async def _known_of(session: AsyncSession, key: DataKey, item: ReviewItem) -> list[str]:
-    """What the desk knows that points to the person: their alias and their address."""
-    person = await session.get_one(Person, item.person_id)
-    known = [conversations.opened(key, person.alias_sealed, "person.alias")]
-    contacts = await session.scalars(select(Contact).where(Contact.person_id == item.person_id))
-    known += [conversations.opened(key, c.address_sealed, "contact.address") for c in contacts]
-    return [detail for detail in known if detail]
 
 
 async def _before(session: AsyncSession, key: DataKey, item: ReviewItem) -> list[str]:

@@ -391,6 +391,32 @@ class ReviewItem(Base):
     used_at: Mapped[datetime | None]  # last taken for training; each use is a Record
 
 
+class Unanswered(Base):
+    """未答问题: a question without any danger that got no answer, one that did not help, or a human's own.
+
+    It holds no words: they stay the message's. When the words end (retention.py) or the person is erased, what refers to them is
+    emptied, and that somebody asked, and when, stays for the count.
+    """
+
+    __tablename__ = "unanswered"
+    __table_args__ = (UniqueConstraint("message_id"), Index("ix_unanswered_state", "desk", "state", "id"))
+    id: Mapped[int] = mapped_column(primary_key=True, default=new_id)
+    desk: Mapped[str]
+    at: Mapped[datetime]  # when it was asked
+    reasons: Mapped[list[Any]]  # nothing, not_helped, human (unanswered.REASONS)
+    state: Mapped[str]  # open, taken (into a draft), dismissed
+    category: Mapped[str] = mapped_column(default="")  # the machine's, of the message
+    person_id: Mapped[int | None] = mapped_column(index=True)
+    conversation_id: Mapped[int | None] = mapped_column(index=True)
+    message_id: Mapped[int | None]
+    reply_id: Mapped[int | None]  # the message in which a counsellor answered
+    answered_by: Mapped[str | None]  # the entry that did not help
+    settled_by: Mapped[int | None]
+    settled_at: Mapped[datetime | None]
+    taken_into: Mapped[str | None]  # the entry whose draft took it up
+    dismissed_why: Mapped[str | None]  # a code of unanswered.DISMISSALS
+
+
 class Satisfaction(Base):
     """What the person said after closing, and 有帮助/没帮助 on a single answer."""
 

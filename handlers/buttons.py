@@ -5,7 +5,7 @@ from __future__ import annotations
 from handlers import handoff
 from handlers.speak import HUMAN, remember, say
 from handlers.templates import Templates
-from handlers.turn import Helped, Outcome, Rated, Turn
+from handlers.turn import Helped, Outcome, Rated, Turn, Unanswered
 
 
 def handle(turn: Turn, texts: Templates) -> Outcome | None:
@@ -18,7 +18,8 @@ def handle(turn: Turn, texts: Templates) -> Outcome | None:
         return Outcome((reply,), (Helped(rest, helped=True),), remember(turn, failures=None))
     if verb == "/not-helped" and rest:
         reply = say(turn, texts, "answer", "answer.not_helped", HUMAN)
-        return Outcome((reply,), (Helped(rest, helped=False),), _one_failure_more(turn))
+        actions = (Helped(rest, helped=False), Unanswered(rest))
+        return Outcome((reply,), actions, _one_failure_more(turn))
     if verb == "/rate":
         return _rated(turn, texts, rest)
     return None

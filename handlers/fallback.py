@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from handlers.speak import HUMAN, remember, say
 from handlers.templates import Templates
-from handlers.turn import Outcome, Queue, Turn
+from handlers.turn import Outcome, Queue, Turn, Unanswered
 
 
 def handle(turn: Turn, texts: Templates) -> Outcome:
@@ -16,6 +16,7 @@ def handle(turn: Turn, texts: Templates) -> Outcome:
     failures = int(turn.memory.get("failures", 0)) + 1
     if failures >= 2:
         reply = say(turn, texts, "handoff", "handoff.failures")
-        return Outcome((reply,), (Queue("failures"),), remember(turn, failures=None))
+        return Outcome((reply,), (Queue("failures"), Unanswered()), remember(turn, failures=None))
     key = "fallback.unsure" if turn.understanding.topic != "other" else "fallback.out_of_scope"
-    return Outcome((say(turn, texts, "fallback", key, HUMAN),), (), remember(turn, failures=failures))
+    reply = say(turn, texts, "fallback", key, HUMAN)
+    return Outcome((reply,), (Unanswered(),), remember(turn, failures=failures))

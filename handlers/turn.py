@@ -104,6 +104,13 @@ class Helped:
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered:
+    """No entry answered this message; with `entry_id`, that entry did not help with an earlier one. For the curators."""
+
+    entry_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StopProactive:
     """The person wants no texts on our own initiative."""
 
@@ -116,7 +123,7 @@ class Rated:
     score: int
 
 
-Action = Raise | Queue | Helped | StopProactive | Rated
+Action = Raise | Queue | Helped | Unanswered | StopProactive | Rated
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,5 +137,5 @@ class Outcome:
 
 __all__ = [
     "NOTHING", "Action", "Button", "ConversationState", "DeskView", "Helped", "Outcome", "Queue", "Raise", "Rated", "Reply",
-    "StopProactive", "Turn",
+    "StopProactive", "Turn", "Unanswered",
 ]  # fmt: skip

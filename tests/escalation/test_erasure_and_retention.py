@@ -296,7 +296,7 @@ async def test_nothing_is_taken_from_who_is_held_or_still_in_work(desk: Desk, he
     desk.later(days=4000)
     ended = await expire(desk)
     assert {k: v for k, v in ended.items() if k != "looks"} == {
-        "idle_conversations": 0, "message_words": 0, "case_records": 0, "network_addresses": 0,
+        "idle_conversations": 0, "message_words": 0, "case_records": 0, "network_addresses": 0, "unanswered": 0,
     }  # fmt: skip
     assert (await desk.contact(conversation)).network_address_sealed is not None
 

@@ -7,7 +7,7 @@ import pytest
 
 from handlers import respond
 from handlers.templates import Edited, Templates, check, shipped
-from handlers.turn import DeskView, Helped, Outcome, Queue, Raise, StopProactive, Turn
+from handlers.turn import DeskView, Helped, Outcome, Queue, Raise, StopProactive, Turn, Unanswered
 from knowledge.answer import NOTHING, Answer, Candidate, Source
 from nlu.understanding import Intent, Kind, Risk, Understanding
 
@@ -171,9 +171,9 @@ def test_near_titles_are_offered_as_a_choice() -> None:
 
 def test_two_failures_bring_a_human() -> None:
     first = respond(turn("今天星期几"), TEXTS)
-    assert first.actions == ()
+    assert first.actions == (Unanswered(),)
     second = respond(turn("那明天呢", memory=first.memory), TEXTS)
-    assert second.actions == (Queue("failures"),)
+    assert second.actions == (Queue("failures"), Unanswered())
 
 
 @pytest.mark.parametrize("intent", ["human", "dissatisfied"])
@@ -202,7 +202,8 @@ def test_opting_out_stops_proactive_texts_and_does_not_hide_danger() -> None:
 
 def test_buttons_say_what_they_mean() -> None:
     assert Helped("a.b", helped=True) in respond(turn("有帮助", command="/helped a.b"), TEXTS).actions
-    assert Helped("a.b", helped=False) in respond(turn("没帮助", command="/not-helped a.b"), TEXTS).actions
+    said = respond(turn("没帮助", command="/not-helped a.b"), TEXTS)
+    assert said.actions == (Helped("a.b", helped=False), Unanswered("a.b"))
     assert Queue("asked") in respond(turn("找人工", command="/human"), TEXTS).actions
 
 

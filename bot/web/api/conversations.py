@@ -39,7 +39,7 @@ from bot.web.api.looks import Looks, reason
 from bot.web.api.operations import Call, get, post
 from bot.web.api.templates import in_force
 from bot.web.problems import conflict, invalid, not_found
-from escalation import cases, conversations, desk, episodes, records, satisfaction
+from escalation import cases, conversations, desk, episodes, records, satisfaction, unanswered
 from escalation.policy import Policy, grave
 from escalation.privacy import DataKey
 from escalation.tables import Alert, Conversation, Message, Note, Person, Transfer
@@ -396,6 +396,7 @@ async def reply(call: Call, asked: Reply) -> shapes.MessageShown:
             session, shell.vault, locked, [draft], lane=outbox.HUMAN, now=now, author="staff", staff_id=me_id
         )
         await session.flush()
+        await unanswered.human_answered(session, shell.vault, locked, written[0])
         return written[0], True
 
     message, new = await call.write(work, urgent=True)
