@@ -1,4 +1,4 @@
-"""Facts that can be read off a message for the case form: age, stage of school, place, phone, time, amount.
+"""Facts that can be read off a message for the case form: age, stage of school, who did it, place, phone, time, amount.
 
 A light reading, never a decision: whoever fills the form sees it as a proposal. Works on the normal form; values are short
 strings. A phone number is personal data: it goes into `Understanding.entities` and nowhere else.
@@ -35,6 +35,18 @@ _TIME = re.compile(
 _AMOUNT = re.compile(
     r"(?<!\d)(\d{1,9}(?:\.\d{1,2})?\s?(?:万|千|百)?\s?(?:元|块钱?|万|w(?![a-z])|千|k(?![a-z])))|[一二三四五六七八九十两几百千]{1,5}(?:万|千|百)(?:多)?(?:元|块钱?)?"
 )
+_PERSON = (
+    "继父|后爸|养父|继母|后妈|养母|爸妈|父母|爸爸?|老爸|父亲|妈妈?|老妈|母亲|爷爷|奶奶|外公|外婆|姥姥|姥爷|叔叔|舅舅|姑父|姨父|伯伯|大伯"
+    "|表哥|堂哥|哥哥?|弟弟|姐夫|姐姐|妹妹|亲戚|邻居|班主任|老师|教练|校长|辅导员|导师|宿管|保安|同学|同桌|室友|舍友|学长|学姐|高年级的?"
+    "|男朋友|女朋友|男友|女友|前任|前男友|前女友|老公|丈夫|网友|陌生人|主播|老板|领导|主管|经理|组长|师傅|同事|工头|包工头|房东|中介|客服|骗子"
+)
+_DID = (
+    "打|揍|扇|踢|踹|掐|骂|吼|羞辱|嘲笑|孤立|欺负|霸凌|摸|亲|抱|强奸|强迫|逼|侵犯|猥亵|性侵|骚扰|偷拍|跟踪|堵|抢|偷|骗|威胁|勒索|敲诈|拉黑"
+    "|关|锁|赶|家暴|动手|没收|翻|拖欠|欠|扣|克扣|不发|不给|不退|不让|不管|辞退|开除|借"
+)
+_WHO = re.compile(
+    rf"被(?:我|一个|那个|几个|隔壁|我们)?({_PERSON})|({_PERSON})(?!的)[^,。!?;\n被]{{0,8}}?(?:{_DID})(?!算|车|电话|游戏|字|扮)"
+)
 
 
 def read(text: str) -> dict[str, str]:
@@ -48,6 +60,9 @@ def read(text: str) -> dict[str, str]:
     stage = next((name for pattern, name in _STAGE if pattern.search(text)), None)
     if stage:
         found["stage"] = stage
+    who = _WHO.search(text)
+    if who:
+        found["who"] = who.group(1) or who.group(2)
     for name, pattern in (("place", _PLACE), ("phone", _PHONE), ("time", _TIME), ("amount", _AMOUNT)):
         match = pattern.search(text)
         if match:

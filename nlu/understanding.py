@@ -75,7 +75,7 @@ class Understanding:
     risk_score is the probability (0..1) that the message is high or critical. `kinds` is empty where there is no
     danger of a kind. `category` is a two- or three-part case category (案由) such as `legal.labour.unpaid_wages`, or `""`.
     `resolved` is true when the person says that a danger is over ("我到家了，没事了"). `entities` holds what could be read
-    off the text (age, stage, place, phone, time, amount). `engine` says which engine decided; `lexicon` means that
+    off the text (age, stage, who, place, phone, time, amount). `engine` says which engine decided; `lexicon` means that
     understanding failed and the fallback lexicon spoke (promise 4).
     """
 
