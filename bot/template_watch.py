@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.events import News
 from bot.shell import Shell
@@ -41,14 +42,7 @@ class TemplateWatch:
     async def read(self) -> None:
         """Take the newest approved version of each text into use."""
         async with self._shell.storage.read() as session:
-            rows = await session.scalars(
-                select(TemplateText).where(TemplateText.state == "approved").order_by(TemplateText.version)
-            )
-            edited = {row.key: Edited(row.version, row.text) for row in rows}
-        for key, text in edited.items():
-            if check(key, text.text):
-                log.warning("template.broken", key=key, version=text.version)
-        self._pipeline.texts = Templates(edited)
+            self._pipeline.texts = await approved_texts(session)
 
     async def _watch(self, ready: asyncio.Event) -> None:
         async with self._shell.bus.listen() as news:
@@ -60,3 +54,15 @@ class TemplateWatch:
                         await self.read()
                     except Exception as error:  # the texts in force stay; the next change is heard again
                         log.error("template.not_read", error=type(error).__name__)
+
+
+async def approved_texts(session: AsyncSession) -> Templates:
+    """The texts in force: the newest approved version of each that was changed, the shipped ones below."""
+    rows = await session.scalars(
+        select(TemplateText).where(TemplateText.state == "approved").order_by(TemplateText.version)
+    )
+    edited = {row.key: Edited(row.version, row.text) for row in rows}
+    for key, text in edited.items():
+        if check(key, text.text):
+            log.warning("template.broken", key=key, version=text.version)
+    return Templates(edited)
