@@ -83,7 +83,7 @@ _CERTAIN: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("号码", re.compile(_digits(r"\d", 6, 14))),  # any other long number: QQ, student, order
 )
 # Nobody's own number: what our own texts say too.
-_PUBLIC: Final = frozenset(
+PUBLIC: Final = frozenset(
     (
         "110",
         "120",
@@ -176,7 +176,7 @@ def certain(text: str) -> list[Found]:
     found = [(hit.start(1), hit.end(1), "账号") for hit in _ACCOUNT.finditer(plain)]
     for what, pattern in _CERTAIN:
         for hit in pattern.finditer(plain):
-            if what == "号码" and (hit[0] in _PUBLIC or _DATE.fullmatch(hit[0])):
+            if what == "号码" and (hit[0] in PUBLIC or _DATE.fullmatch(hit[0])):
                 continue
             # Counted aloud, 一二三四五六七 is a line of a song: a number in characters needs eleven or a written digit.
             if what == "号码" and not any(c.isdigit() and c.isascii() for c in text[hit.start() : hit.end()]):
