@@ -27,6 +27,10 @@ class DeskNow:
         if self._looked_at is None or abs((now - self._looked_at).total_seconds()) >= 1:
             self._on_duty = (await roster.on_duty(session, now, self._desk.id)).somebody_there
             self._looked_at = now
+        return self.without_roster(now)
+
+    def without_roster(self, now: datetime) -> DeskView:
+        """The same with what was known of the roster last: where the database cannot be asked."""
         return DeskView(
             name=self._desk.name,
             numbers=self._desk.numbers,

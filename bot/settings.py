@@ -250,6 +250,10 @@ class WebchatSection(Section):
     max_text: int = 4000
 
 
+class HelpSection(Section):
+    enabled: bool = True  # published entries for everybody under /help
+
+
 class WechatAccount(Section):
     account: str = "default"
     app_id: str
@@ -303,6 +307,7 @@ class Settings(BaseSettings):
     understanding: UnderstandingSection = UnderstandingSection()
     escalation: EscalationSection = EscalationSection()
     webchat: WebchatSection = WebchatSection()
+    help: HelpSection = HelpSection()
     wechat: list[WechatAccount] = Field(default_factory=list)
     sms: list[SmsAccount] = Field(default_factory=list)
     retention: Retention = Retention()
