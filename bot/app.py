@@ -39,6 +39,7 @@ from bot.storage.migrations import upgrade
 from bot.sweep import Sweep
 from bot.template_watch import TemplateWatch
 from bot.web import api, pages
+from bot.web import help as help_site
 
 SERVICE: web.AppKey[Service] = web.AppKey("service")
 
@@ -142,6 +143,7 @@ def make_app(service: Service) -> web.Application:
             if isinstance(channel, webchat.WebChat):
                 app.on_shutdown.append(_hang_up(channel))
         api.setup(app, service.shell)
+        help_site.setup(app, service.shell)
         pages.setup(app, service.shell)
 
     async def lifetime(_app: web.Application) -> AsyncIterator[None]:
