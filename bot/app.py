@@ -25,6 +25,7 @@ from bot.desk_view import DeskNow
 from bot.events import Bus, MemoryBus
 from bot.inbox import InboxService
 from bot.ladder import Ladder
+from bot.live_entries import LiveEntries
 from bot.metrics import instrument
 from bot.outbox import OutboxService
 from bot.pipeline import Pipeline
@@ -66,7 +67,7 @@ class Service:
         self.queue, bus = _queue_and_bus(settings, process)
         outbox = OutboxService(storage, vault, bus, process=process, clock=clock)
         inbox = InboxService(storage, vault, self.queue, bus, desk=settings.desk.id)
-        brain = brain or brain_of(settings)
+        brain = brain or brain_of(settings, waits_for_entries=True)
         self.shell = Shell(
             settings=settings,
             storage=storage,
@@ -84,6 +85,7 @@ class Service:
         self.sweep = Sweep(self.shell, self.queue, self.sender, self.channels)
         self.pipeline = Pipeline(self.shell, self.queue, brain, policy, DeskNow(settings.desk))
         self.templates = TemplateWatch(self.shell, self.pipeline)
+        self.entries = LiveEntries(self.shell)
         self.alarms = Alarms(self.shell)
         self.ladder = Ladder(self.shell, self.alarms, lambda: self.pipeline.texts)
         self.daily = Daily(self.shell)
@@ -98,8 +100,10 @@ class Service:
         await self._open_database()
         await _begin(stack, shell.storage)
         await shell.storage.write(lambda session: keys.check(session, shell.vault))
+        await self.entries.look()  # the understanding processes wait to hear what the desk changed
         await thinking
         await _begin(stack, shell.bus)
+        await _begin(stack, self.entries)
         await _begin(stack, self.queue)
         await _begin(stack, shell.outbox)
         for channel in self.channels:

@@ -5,6 +5,9 @@ answer within the limit, dies or runs out of memory is killed and replaced; the 
 fallback lexicon, and if that is silent too, goes to a human as `medium`. What else the child had in hand is given to the next
 child once. Many questions are asked a few at a time, and whoever has danger in hand gets the next child that is free: being
 busy must not look like having failed. Children load the models; this process stays small.
+
+Entries that were published or retired reach the children by `follow`: each builds the new library beside the one it answers from, and
+changes over when it is ready. A child that starts later begins with the newest.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import contextlib
 import struct
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +28,7 @@ from bot import models
 from bot.rasa_address import RasaAddress, address_of
 from bot.settings import Settings
 from knowledge.answer import NOTHING, Answer, Candidate, Source
+from knowledge.overlay import NO_OVERLAY, Overlay
 from nlu import fallback
 from nlu.understanding import Span, Understanding
 
@@ -34,6 +38,7 @@ PACKAGED = "packaged"
 _LENGTH = struct.Struct("!I")
 _START_SECONDS = 30
 _START_SECONDS_LARGE = 600  # a large encoder reads every wording of every entry at its start
+_TELL_SECONDS = 10.0  # for a child to take in what it is to build: thousands of entries are megabytes of JSON
 _SHARE = 16  # questions a child gets at once: some 50 ms, after which an urgent one may go first
 
 
@@ -73,6 +78,14 @@ class Thought:
     fell_back: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """What the library says to a question, for staff: the answer, and the nearest entries best first with why."""
+
+    answer: Answer
+    candidates: tuple[Candidate, ...] = ()
+
+
 class BrainProblem(Exception):
     """A child cannot start: a model file is missing or wrong. The text says which."""
 
@@ -100,9 +113,17 @@ class _Child:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self.rasa_trouble = ""  # why Rasa was not heard the last time; "" where it was, or is not asked
+        self.entries_trouble = ""  # why it could not take the newest entries into use
+        self.entries: Overlay | None = None  # what it was told last
 
     @classmethod
-    async def start(cls, memory_mb: int, command: Sequence[str], options: Options) -> _Child:
+    async def start(
+        cls,
+        memory_mb: int,
+        command: Sequence[str],
+        options: Options,
+        entries: Callable[[], Awaitable[Overlay]],
+    ) -> _Child:
         process = await asyncio.create_subprocess_exec(
             *command,
             str(memory_mb),
@@ -114,14 +135,19 @@ class _Child:
         limit = _START_SECONDS if options.encoder == PACKAGED else _START_SECONDS_LARGE
         try:
             await child._send(options)  # by pipe: a token must not stand on a command line
+            child.entries = await entries()  # it loads its models meanwhile
+            await child._send(child.entries.as_json())
             greeting = await asyncio.wait_for(child._receive(), limit)
         except (TimeoutError, asyncio.IncompleteReadError, OSError):
             await child.kill()
             raise BrainProblem(f"理解进程没能在 {limit} 秒内启动，上面几行是它自己的话") from None
+        except BaseException:  # we are closing
+            await child.kill()
+            raise
         if "error" in greeting:
             await child.kill()
             raise BrainProblem(str(greeting["error"]))
-        child.rasa_trouble = str(greeting.get("rasa_trouble", ""))
+        child._heed(greeting)
         if greeting.get("model_trouble"):
             log.error("understanding.model_refused", why=greeting["model_trouble"], used="packaged")
         return child
@@ -140,7 +166,7 @@ class _Child:
                     silence.reschedule(asyncio.get_running_loop().time() + limit)
                     reply = await self._receive()
                     thoughts.append(fall_back(question.text) if "error" in reply else _thought(reply))
-                    self.rasa_trouble = str(reply.get("rasa_trouble", ""))
+                    self._heed(reply)
         except (
             TimeoutError,
             asyncio.IncompleteReadError,
@@ -151,6 +177,39 @@ class _Child:
         ):
             raise _Failed(thoughts) from None
         return thoughts
+
+    async def tell(self, entries: Overlay) -> None:
+        """Have it build these entries beside those it answers from. Raises _Failed."""
+        try:
+            async with asyncio.timeout(_TELL_SECONDS):
+                await self._send({"entries": entries.as_json()})
+                self._heed(await self._receive())
+        except (TimeoutError, asyncio.IncompleteReadError, OSError, orjson.JSONDecodeError):
+            raise _Failed([]) from None
+        self.entries = entries
+
+    async def look_up(self, asked: dict[str, Any], limit: float) -> LookedUp:
+        """Raises _Failed."""
+        try:
+            async with asyncio.timeout(limit):
+                await self._send({"look_up": asked})
+                reply = await self._receive()
+                self._heed(reply)
+                found = tuple(Candidate(**c) for c in reply["candidates"])
+                return LookedUp(answer_from(reply["answer"]), found)
+        except (
+            TimeoutError,
+            asyncio.IncompleteReadError,
+            OSError,
+            orjson.JSONDecodeError,
+            KeyError,
+            TypeError,
+        ):
+            raise _Failed([]) from None
+
+    def _heed(self, reply: dict[str, Any]) -> None:
+        self.rasa_trouble = str(reply.get("rasa_trouble", ""))
+        self.entries_trouble = str(reply.get("entries_trouble", ""))
 
     async def kill(self) -> None:
         if self._process.returncode is None:
@@ -185,13 +244,18 @@ class Brain:
         memory_mb: int = 1024,
         command: Sequence[str] = (sys.executable, "-m", "bot.brain_child"),
         options: Options | None = None,
+        waits_for_entries: bool = False,
     ) -> None:
+        """`waits_for_entries`: no child is ready before `follow` said which entries there are beside the shipped ones."""
         self._processes = processes
         self._limit = limit
         self._memory_mb = memory_mb
         self._command = command
         self._options = options or Options()
         self._rasa_trouble = ""
+        self._entries_trouble = ""
+        self._entries = None if waits_for_entries else NO_OVERLAY
+        self._entries_known = asyncio.Event()
         self._idle: deque[_Child] = deque()
         self._waiting: dict[bool, deque[asyncio.Future[_Child]]] = {True: deque(), False: deque()}
         self._children: set[_Child] = set()
@@ -249,11 +313,39 @@ class Brain:
                 await self._replace(child)
                 raise
             else:
-                self._watch_rasa(child)
+                self._watch(child)
                 self._give(child)
             thoughts += done
             rest = rest[len(done) :]
         return thoughts + [fall_back(q.text) for q in rest]
+
+    def follow(self, entries: Overlay) -> None:
+        """From now on answer from these. Never waits: each child is told when it is free, and builds while it answers."""
+        self._entries = entries
+        self._entries_known.set()
+        for _ in range(len(self._idle)):
+            self._give(self._idle.popleft())
+
+    async def look_up(
+        self, question: str, *, channel: str = "web", category: str = "", last_entry: str = "", limit: int = 5
+    ) -> LookedUp | None:
+        """What knowledge says to a question of the staff. None when no child could say it; a message of a young person is
+        `think`'s, which never leaves it unanswered."""
+        child = await self._take(urgent=False)
+        if child is None:
+            return None
+        asked = {"text": _whole(question), "channel": channel, "category": category, "last_entry": last_entry}
+        try:
+            found = await child.look_up(asked | {"limit": limit}, self._limit)
+        except _Failed:
+            await self._replace(child)
+            return None
+        except BaseException:
+            await self._replace(child)
+            raise
+        self._watch(child)
+        self._give(child)
+        return found
 
     @property
     def ready(self) -> int:
@@ -274,6 +366,9 @@ class Brain:
         return turn.result() if came else None
 
     def _give(self, child: _Child) -> None:
+        if child.entries is not self._entries and not self._closing:
+            self._keep(asyncio.create_task(self._tell(child), name="brain-tell"))
+            return
         for lane in (self._waiting[True], self._waiting[False]):
             while lane:
                 turn = lane.popleft()
@@ -282,10 +377,32 @@ class Brain:
                     return
         self._idle.append(child)
 
+    async def _tell(self, child: _Child) -> None:
+        """Bring a free child the newest entries, then give it back."""
+        entries = self._entries
+        assert entries is not None
+        try:
+            await child.tell(entries)
+        except _Failed:
+            log.warning("understanding.failed", attempt=1, left=0)
+            await self._replace(child)
+        except BaseException:  # we are closing
+            self._children.discard(child)
+            await child.kill()
+            raise
+        else:
+            self._give(child)
+
+    async def _newest_entries(self) -> Overlay:
+        if self._entries is None:
+            await self._entries_known.wait()
+        assert self._entries is not None
+        return self._entries
+
     async def _add(self) -> None:
-        child = await _Child.start(self._memory_mb, self._command, self._options)
+        child = await _Child.start(self._memory_mb, self._command, self._options, self._newest_entries)
         self._children.add(child)
-        self._watch_rasa(child)
+        self._watch(child)
         self._give(child)
 
     async def _replace(self, child: _Child) -> None:
@@ -295,8 +412,12 @@ class Brain:
             return
         self._keep(asyncio.create_task(self._restart(), name="brain-restart"))
 
-    def _watch_rasa(self, child: _Child) -> None:
-        """Say once when Rasa is not heard any more, and once when it is again; the embedded engine goes on meanwhile."""
+    def _watch(self, child: _Child) -> None:
+        """Say once when Rasa is not heard any more, and once when it is again; the embedded engine goes on meanwhile. And once
+        when new entries cannot be taken into use: it answers from those before."""
+        if child.entries_trouble and child.entries_trouble != self._entries_trouble:
+            log.error("entries.not_in_use", why=child.entries_trouble)
+        self._entries_trouble = child.entries_trouble
         if child.rasa_trouble and not self._rasa_trouble:
             log.warning("understanding.rasa_silent", why=child.rasa_trouble)
         elif self._rasa_trouble and not child.rasa_trouble:
@@ -320,8 +441,8 @@ class Brain:
                 wait = min(wait * 2, 30)
 
 
-def brain_of(settings: Settings) -> Brain:
-    """The brain that the settings ask for, not begun. Raises ConfigProblem."""
+def brain_of(settings: Settings, *, waits_for_entries: bool = False) -> Brain:
+    """The brain that the settings ask for, not begun. See Brain for `waits_for_entries`. Raises ConfigProblem."""
     wanted = settings.understanding
     model = models.in_charge(settings)
     options = Options(
@@ -331,7 +452,11 @@ def brain_of(settings: Settings) -> Brain:
         model_sha256="" if model is None else model.sha256,
     )
     return Brain(
-        processes=wanted.processes, limit=wanted.limit_seconds, memory_mb=wanted.memory_mb, options=options
+        processes=wanted.processes,
+        limit=wanted.limit_seconds,
+        memory_mb=wanted.memory_mb,
+        options=options,
+        waits_for_entries=waits_for_entries,
     )
 
 
@@ -355,7 +480,7 @@ def _whole(text: str) -> str:
 
 
 def _thought(reply: dict[str, Any]) -> Thought:
-    return Thought(understanding_from(reply["understanding"]), _answer_from(reply["answer"]))
+    return Thought(understanding_from(reply["understanding"]), answer_from(reply["answer"]))
 
 
 def understanding_from(raw: dict[str, Any]) -> Understanding:
@@ -366,7 +491,7 @@ def understanding_from(raw: dict[str, Any]) -> Understanding:
     return Understanding(**fields)
 
 
-def _answer_from(raw: dict[str, Any] | None) -> Answer:
+def answer_from(raw: dict[str, Any] | None) -> Answer:
     if raw is None:
         return NOTHING
     fields = dict(raw)

@@ -22,6 +22,7 @@ What = Literal[
     "left",  # a web chat's token is worth nothing any more: its pages close, in whichever process they are
     "task",
     "template",
+    "entries",  # an entry was published, retired or rolled back
 ]
 
 

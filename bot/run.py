@@ -96,7 +96,7 @@ def _database_file(settings: Settings) -> Path | None:
 
 
 async def _serve(settings: Settings, roles: Sequence[str], *, first: bool) -> None:
-    brain = brain_of(settings)
+    brain = brain_of(settings, waits_for_entries=True)
     brain.begin()
     try:
         serving = await asyncio.to_thread(importlib.import_module, "bot.serving")

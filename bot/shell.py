@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from bot.events import Bus, MemoryBus
+from bot.live_entries import EntriesNow
 from bot.settings import Settings
 from bot.storage import Storage
 from escalation.privacy import Vault
@@ -36,6 +37,7 @@ class Shell:
     brain: Brain
     bus: Bus = field(default_factory=MemoryBus)
     clock: Callable[[], datetime] = utc_now
+    entries: EntriesNow = field(default_factory=EntriesNow)
 
 
 SHELL: web.AppKey[Shell] = web.AppKey("shell", Shell)

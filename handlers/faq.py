@@ -5,7 +5,8 @@ from __future__ import annotations
 from handlers import handoff
 from handlers.speak import HELPED, HUMAN, NOT_HELPED, remember, say
 from handlers.templates import Templates
-from handlers.turn import Action, Button, Outcome, Queue, Reply, Turn
+from handlers.turn import Action, Button, DeskView, Outcome, Queue, Reply, Turn
+from knowledge.answer import Answer
 from nlu.understanding import risk_rank
 
 
@@ -16,7 +17,7 @@ def handle(turn: Turn, texts: Templates) -> Outcome | None:
         return _choose(turn, texts)
     if answer.outcome != "answer":
         return None
-    replies = [_entry(turn, texts)]
+    replies = [entry_reply(answer, turn.desk, texts)]
     actions: tuple[Action, ...] = ()
     # An entry about self-harm or abuse never stands alone, and marked distress always brings a human.
     if answer.brings_human or risk_rank(turn.risk) >= risk_rank("medium"):
@@ -29,13 +30,11 @@ def handle(turn: Turn, texts: Templates) -> Outcome | None:
     )
 
 
-def _entry(turn: Turn, texts: Templates) -> Reply:
-    answer = turn.answer
+def entry_reply(answer: Answer, desk: DeskView, texts: Templates) -> Reply:
+    """An entry as it is sent: its words, the line with its sources, three buttons."""
     text = answer.text
     if answer.sources:
-        line = say(
-            turn, texts, "answer", "answer.source_line", sources="；".join(s.line() for s in answer.sources)
-        )
+        line = texts.fill("answer.source_line", desk, sources="；".join(s.line() for s in answer.sources))
         text = f"{text}\n{line.text}"
     buttons = (
         Button(HELPED, f"/helped {answer.entry_id}"),

@@ -9,7 +9,7 @@ person saw (0 where there was none yet) and raises `Conflict` when somebody was 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, Literal, get_args
@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from escalation import records
 from knowledge import overlay
+from knowledge.checks import Problem, problems_of
 from knowledge.entries import Entry, shipped
 from knowledge.overlay import Overlay
 from knowledge.tables import KnowledgeComment, KnowledgeEntry, KnowledgeGeneration, KnowledgeRevision
@@ -39,7 +40,7 @@ class NotAllowed(Exception):
     """`code`: unknown, own (an author cannot approve), incomplete (see `problems`), not_draft, not_submitted, not_approved,
     not_live, retired, no_text, days (the end lies before the beginning)."""
 
-    def __init__(self, code: str, problems: Sequence[str] = ()) -> None:
+    def __init__(self, code: str, problems: Sequence[Problem] = ()) -> None:
         super().__init__(code)
         self.code = code
         self.problems = tuple(problems)
@@ -95,14 +96,40 @@ async def listed(
     review_before: date | None = None,
     own: bool | None = None,
 ) -> list[Listed]:
-    """Shipped and own entries that fit every filter, by id. `search`: words that must all stand somewhere in the entry.
+    """Shipped and own entries that fit every filter, by id. See `filtered`."""
+    return filtered(
+        await _all(session, today),
+        state=state,
+        search=search,
+        category=category,
+        audience=audience,
+        region=region,
+        to_check=to_check,
+        review_before=review_before,
+        own=own,
+    )
+
+
+def filtered(
+    everything: Iterable[Listed],
+    *,
+    state: State | None = None,
+    search: str = "",
+    category: str = "",
+    audience: str = "",
+    region: str = "",
+    to_check: bool = False,
+    review_before: date | None = None,
+    own: bool | None = None,
+) -> list[Listed]:
+    """What fits every filter. `search`: words that must all stand somewhere in the entry.
 
     `category` is a code or the beginning of one; `review_before` finds what is to be reviewed before that day; `own` True finds
     what the desk wrote or changed, False what is as it came.
     """
     words = search.casefold().split()
     found = []
-    for one in await _all(session, today):
+    for one in everything:
         fields = one.fields
         if (
             (state is None or one.state == state)
@@ -409,15 +436,6 @@ async def checked(
     row.to_check = row.to_check_at = None
     await _changed(session, "checked", row, await _newest(session, row), staff_id, now)
     return row
-
-
-def problems_of(entry_id: str, fields: dict[str, Any]) -> list[str]:
-    """What keeps a text from being an entry: "field: what is wrong", one each; empty where nothing does."""
-    try:
-        Entry.model_validate(fields | {"id": entry_id})
-    except ValidationError as error:
-        return [f"{'.'.join(str(part) for part in e['loc']) or 'entry'}: {e['type']}" for e in error.errors()]
-    return []
 
 
 def plain_fields(entry: Entry) -> dict[str, Any]:

@@ -113,7 +113,12 @@ class Entry(BaseModel):
     @property
     def chat_text(self) -> str:
         """The form for web chat and WeChat: the answer first, then the steps."""
-        return f"{self.short}\n\n{self.long}" if self.long else self.short
+        return chat_text(self.short, self.long)
+
+
+def chat_text(short: str, long: str) -> str:
+    """A short form with the steps below it."""
+    return f"{short}\n\n{long}" if long else short
 
 
 def load_entries(folder: Path = DATA) -> list[Entry]:

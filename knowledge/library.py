@@ -159,8 +159,14 @@ class Library:
         self._priors: dict[tuple[str, str], Floats] = {}
 
     @classmethod
-    def load(cls, path: Path | None = None, *, encoder: Encoder | None = None) -> Library:
-        """The entries of a folder (the shipped ones by default). Raises `EntryError` with file, entry and field.
+    def load(
+        cls,
+        path: Path | None = None,
+        *,
+        encoder: Encoder | None = None,
+        entries: Sequence[Entry] | None = None,
+    ) -> Library:
+        """The given entries, or those of a folder (the shipped ones by default). Raises `EntryError` with file, entry and field.
 
         `encoder` is the engine's, shared; without one the packaged one is read, and where its weights are not
         installed the search is lexical only.
@@ -169,7 +175,7 @@ class Library:
         if encoder is None and WEIGHTS.exists():
             encoder = NluEncoder.load()
         return cls(
-            load_entries(folder),
+            load_entries(folder) if entries is None else entries,
             scorer=Scorer.load(SEARCH / "scorer.json", "hybrid" if encoder else "lexical"),
             concepts=read_groups(SEARCH / "concepts.yml"),
             declined=read_groups(SEARCH / "declined.yml"),

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from bot.value_words import wrong
 from escalation import alerts, conversations, desk, erasure, nuisance, rescue, review, roster
 from escalation.privacy import Unreadable
+from knowledge import desk as entries
 
 _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 
@@ -84,6 +85,17 @@ def from_room(error: Exception) -> Refused | None:
             return Refused(400, code, _NOT_ALLOWED[code])
         case review.NotAllowed(code=code):
             return Refused(409, code, _NOT_ALLOWED.get(code, "现在不能做这件事，状态可能刚刚变了。"))
+        case entries.Conflict(version=version):
+            return conflict("同事刚刚改过这个条目，请看过再改。您写的内容没有保存。", version=version)
+        case entries.NotAllowed(code="unknown"):
+            return not_found("没有这个条目或修订。")
+        case entries.NotAllowed(code="incomplete", problems=problems):
+            wrongs = [{"field": p.field, "message": wrong(p.kind, dict(p.limits))} for p in problems]
+            told = "；".join(f"{w['field']}：{w['message']}" for w in wrongs[:5])
+            return Refused(400, "incomplete", f"条目还不完整：{told}", fields=wrongs)
+        case entries.NotAllowed(code=code):
+            status = 403 if code == "own" else 400 if code == "days" else 409
+            return Refused(status, code, _ENTRY_STEPS[code])
         case conversations.Closed() | alerts.NotFound():
             return not_found()
         case roster.BadShift():
@@ -94,6 +106,15 @@ def from_room(error: Exception) -> Refused | None:
             return None
 
 
+_ENTRY_STEPS = {
+    "own": "不能批准自己写的内容，请另一位同事来批准。",
+    "days": "到期日期要晚于生效日期和今天。",
+    "not_draft": "没有可以提交的草稿。",
+    "not_submitted": "没有待审核的修订，可能已经有人处理了。",
+    "not_approved": "没有已批准、待发布的修订。",
+    "not_live": "这个条目没有在对外回答。",
+    "retired": "这个条目已经停用。",
+}
 _NOT_ALLOWED = {
     "closed": "会话已经结束。",
     "not_yours": "这个会话现在不由您处理。",

@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
 from bot.web.api import openapi
 from bot.web.api.operations import operations
 from tests.bot.web_rig import Workbench, workbench
+from tests.knowledge.conftest import FIELDS, OWN
 
 CHECKS = (
     not_a_server_error,
@@ -77,6 +78,7 @@ class Running:
         mark = await wang.post(f"/conversations/{talk}/nuisance", {"reason": "试验"})
         draft = await kong.post("/templates/greeting.hello/drafts", {"text": "你好"})
         erasure = await wang.post(f"/persons/{whole['person_id']}/erasure", {"verified_how": "in_person"})
+        await kong.post(f"/knowledge/entries/{OWN}/draft", {"version": 0, "fields": FIELDS})
         (task, *_) = await wang.get("/tasks")
         self.base = bench.base
         self.real = {
@@ -90,6 +92,8 @@ class Running:
             "erasures": erasure["id"],
             "tasks": task["id"],
             "staff": kong.me["id"],
+            "entries": OWN,
+            "revisions": "1",
         }
 
 

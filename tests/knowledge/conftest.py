@@ -25,7 +25,7 @@ FIELDS: dict[str, Any] = {
     "asks": ["上班能喝水吗", "老板不让喝水", "工作时可以歇一会吗", "站一天不让坐", "上厕所要扣钱吗"],
     "short": "可以。上班时喝水、上厕所是正当的需要，不能因此扣钱。先和主管说清楚，说不通就打12333。",
     "long": "",
-    "category": "legal.labour.hours",
+    "category": "legal.labour.overtime",
     "audience": ["worker"],
     "region": "",
     "sources": [{"body": "12333人社服务热线"}],

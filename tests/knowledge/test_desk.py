@@ -115,7 +115,7 @@ async def test_an_incomplete_text_is_kept_as_draft_and_cannot_be_submitted(editi
     await editing.write(asks=["上班能喝水吗"], sources=[])
     with pytest.raises(NotAllowed, match="incomplete") as refused:
         await editing.step(desk.submit, OWN)
-    assert {problem.partition(":")[0] for problem in refused.value.problems} == {"asks", "sources"}
+    assert {problem.field for problem in refused.value.problems} == {"asks", "sources"}
 
 
 async def test_a_text_for_later_begins_on_its_day_and_an_expired_one_ends(editing: EditingDesk) -> None:

@@ -17,7 +17,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from bot.channels import OutboundMessage, SendFailed, Sent, StorageUnavailable
+from bot.channels import Button, OutboundMessage, SendFailed, Sent, StorageUnavailable
 from bot.channels.sms import kannel, parse, signing
 from bot.channels.sms.segments import pieces
 from bot.channels.sms.signing import Refused
@@ -47,7 +47,7 @@ class SmsChannel:
         self._settings = account
         self._shell = shell
         self._secret = account.secret.get_secret_value()
-        self._prefix = _signature(account.signature)
+        self._prefix = signature(account.signature)
         self._session: aiohttp.ClientSession | None = None
         self._warned_at: datetime | None = None
         try:
@@ -161,7 +161,9 @@ class SmsChannel:
         if self._settings.fixed_wording:
             template = self._template(message.template)
             return await self._send_generic(message, {"template": template}, n=0)
-        made = pieces(_with_choices(message), self._settings.max_segments, prefix=self._prefix)
+        made = pieces(
+            with_choices(message.text, message.buttons), self._settings.max_segments, prefix=self._prefix
+        )
         if len(made) == 1:
             return await self._send_one(message, made[0], n=0)
         outbox = self._shell.outbox
@@ -281,16 +283,14 @@ def _check_generic(status: int, answer: Mapping[str, Any], later: float | None) 
     raise SendFailed(code, cannot_reach=code in _CANNOT_REACH)
 
 
-def _with_choices(message: OutboundMessage) -> str:
+def with_choices(text: str, buttons: Sequence[Button]) -> str:
     """A telephone has no buttons: what may be answered is written out."""
-    numbered = {
-        line.partition(". ")[2] for line in message.text.splitlines()
-    }  # a choice lists its titles itself
-    labels = [b.label for b in message.buttons if b.label not in numbered]
-    return f"{message.text}\n可回复：{' / '.join(labels)}" if labels else message.text
+    numbered = {line.partition(". ")[2] for line in text.splitlines()}  # a choice lists its titles itself
+    labels = [b.label for b in buttons if b.label not in numbered]
+    return f"{text}\n可回复：{' / '.join(labels)}" if labels else text
 
 
-def _signature(text: str) -> str:
+def signature(text: str) -> str:
     bare = text.strip().strip("【】")
     return f"【{bare}】" if bare else ""
 

@@ -14,6 +14,7 @@ from bot.web.api import (
     conversations,
     desk,
     drift,
+    knowledge,
     laws,
     live,
     openapi,
@@ -22,13 +23,27 @@ from bot.web.api import (
     safety,
     staff,
     templates,
+    unanswered,
 )
 from bot.web.api.looks import Looks
 from bot.web.api.operations import LIMITER, SESSIONS, new_limiter, operations, refusals, route
 from bot.web.sessions import Sessions
 
 __all__ = ["setup"]
-_PARTS = (account, desk, conversations, safety, staff, templates, records, review, drift, laws)
+_PARTS = (
+    account,
+    desk,
+    conversations,
+    safety,
+    staff,
+    templates,
+    records,
+    review,
+    drift,
+    laws,
+    knowledge,
+    unanswered,
+)
 _DOCS = Path(__file__).parent.parent / "static" / "docs"
 
 

@@ -295,7 +295,7 @@ async def shown(call: Call, conversation_id: int) -> shapes.ConversationShown:
     return shapes.ConversationShown(
         **parts,
         **beside,
-        suggestions=await suggestions(last_words, row.category),
+        suggestions=await suggestions(call.shell, last_words, row.category),
         permissions=_allowed(call, row, beside),
         # After a crisis no satisfaction question goes out without the counsellor's yes.
         reassure=shapes.Reassure(can_ask_satisfaction_default=not crisis),

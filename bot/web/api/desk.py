@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import structlog
 import yaml
 from pydantic import Field
 from sqlalchemy import select
 
 import nlu
 from bot.desk_view import DeskNow
+from bot.live_entries import today
+from bot.shell import Shell
 from bot.tables import Fact
 from bot.web.api import shapes
 from bot.web.api.fields import Asked, Line, Nothing, Number
@@ -23,15 +23,11 @@ from bot.web.api.operations import Call, get, post
 from bot.web.api.templates import in_force
 from escalation import alerts, cases, erasure, rescue
 from handlers.templates import shipped as shipped_texts
+from knowledge.entries import Entry
 
-log = structlog.get_logger(__name__)
 _SUGGESTED = 4
 # Texts a counsellor may send as they are; the others are the bot's own.
 _CANNED = "canned."
-
-if TYPE_CHECKING:
-    from knowledge.entries import Entry
-    from knowledge.library import Library
 
 
 class Search(Asked):
@@ -118,31 +114,28 @@ async def canned_replies(call: Call, asked: Nothing) -> list[shapes.CannedReply]
 
 @get("/entries", "全部知识条目", gives=list[shapes.EntryShown], needs="entries.read")
 async def entries(call: Call, asked: Nothing) -> list[shapes.EntryShown]:
-    library = await the_library()
-    return [] if library is None else [_entry(e, 0.0) for e in library.entries]
+    return [_entry(e, 0.0) for e in (await _live(call.shell)).values()]
 
 
 @post("/entries/search", "查找知识条目", asks=Search, gives=list[shapes.EntryShown], needs="entries.read")
 async def search_entries(call: Call, asked: Search) -> list[shapes.EntryShown]:
     """A POST: what is looked up may be the young person's own words, and those do not go into an address."""
-    library = await the_library()
-    if library is None:
-        return []
-    found = await asyncio.to_thread(library.candidates, asked.q, limit=asked.limit)
-    by_id = {e.id: e for e in library.entries}
-    return [_entry(by_id[c.entry_id], c.score) for c in found if c.entry_id in by_id and c.score > 0]
+    found = await call.shell.brain.look_up(asked.q, limit=asked.limit)
+    by_id = await _live(call.shell)
+    near = () if found is None else found.candidates
+    return [_entry(by_id[c.entry_id], c.score) for c in near if c.entry_id in by_id and c.score > 0]
 
 
-async def suggestions(text: str, category: str) -> list[shapes.Suggestion]:
-    """Entries near what the person wrote last, for the counsellor to use or leave."""
-    library = await the_library()
-    if library is None or not text.strip():
+async def suggestions(shell: Shell, text: str, category: str) -> list[shapes.Suggestion]:
+    """Entries near what the person wrote last, for the counsellor to use or leave. None where they cannot be looked up: a
+    counsellor without suggestions still has a conversation."""
+    if not text.strip():
         return []
-    found = await asyncio.to_thread(library.candidates, text, category=category, limit=_SUGGESTED)
-    by_id = {e.id: e for e in library.entries}
+    found = await shell.brain.look_up(text, category=category, limit=_SUGGESTED)
+    by_id = await _live(shell)
     return [
         shapes.Suggestion(entry_id=c.entry_id, title=c.title, text=by_id[c.entry_id].chat_text, score=c.score)
-        for c in found
+        for c in (() if found is None else found.candidates)
         if c.entry_id in by_id and c.score >= 0.05
     ]
 
@@ -154,20 +147,8 @@ def _entry(entry: Entry, score: float) -> shapes.EntryShown:
     )
 
 
-_loaded: list[Library | None] = []
-_loading = asyncio.Lock()
-
-
-async def the_library() -> Library | None:
-    """The published entries, searched by words alone; None (and a log line) when they cannot be read: a counsellor
-    without suggestions still has a conversation."""
-    async with _loading:
-        if not _loaded:
-            try:
-                from knowledge.library import Library  # loads numpy: only where somebody looks entries up
-
-                _loaded.append(await asyncio.to_thread(Library.load))
-            except Exception as error:
-                log.error("entries.unavailable", error=type(error).__name__)
-                _loaded.append(None)
-    return _loaded[0]
+async def _live(shell: Shell) -> Mapping[str, Entry]:
+    """The entries said now."""
+    async with shell.storage.read() as session:
+        said = await shell.entries.of(session, today(shell.clock(), shell.settings.desk.timezone))
+    return said.entries

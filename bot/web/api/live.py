@@ -48,7 +48,7 @@ _CARRIED = frozenset(
         ),
     )
 )
-_FOR_CURATORS = {"template"}
+_FOR_CURATORS = {"template", "entries"}
 
 
 def shown(news: News) -> dict[str, Any]:

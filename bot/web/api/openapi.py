@@ -26,6 +26,8 @@ _TAGS = {
     "records": "任务、记录与核对",
     "review": "复核样本",
     "drift": "识别质量",
+    "knowledge": "知识编辑台",
+    "unanswered": "未答问题",
 }
 _PROBLEMS = {
     400: "请求内容有误",
