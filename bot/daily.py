@@ -33,6 +33,7 @@ from bot.tables import (
 )
 from escalation import nuisance, retention, roster
 from escalation.tables import Contact
+from knowledge import questions
 
 log = structlog.get_logger(__name__)
 
@@ -111,6 +112,7 @@ class Daily:
             ended.update(share)
             if self._closing or not any(share.values()):
                 break
+        ended["questions"] = await storage.write(questions.expire)
         ended["nuisance"] = await storage.write(lambda s: nuisance.lapse(s, now))
         ended["screens"] = await storage.write(lambda s: roster.forget_screens(s, now))
         await storage.drop_old_pages()

@@ -1,6 +1,7 @@
 """Erasing a person in the whole house: escalation destroys the key, and here the shell's own traces end with it.
 
-Chat sessions and return codes stop working, replies still waiting to be sent are withdrawn, what a provider allowed is forgotten.
+Chat sessions and return codes stop working, replies still waiting to be sent are withdrawn, what a provider allowed is forgotten, and
+so are the questions that knowledge kept of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from bot.tables import ChatSession, Delivery, Quota, ReturnCode
 from escalation import erasure
 from escalation.privacy import Vault
 from escalation.tables import Contact, Erasure
+from knowledge import questions
 
 
 async def approve(
@@ -45,3 +47,4 @@ async def _end_traces(session: AsyncSession, person_id: int, now: datetime) -> N
         .values(state="failed", error="erased", settled_at=now),
     ):
         await session.execute(end.execution_options(synchronize_session=False))
+    await questions.forget_person(session, person_id)

@@ -37,7 +37,9 @@ _LONG_NUMBER: Final = re.compile(
 
 
 # 不是你的错, 没有人说你矫情: denied, it comforts.
-_DENIED: Final = re.compile(r"(不|没|别|无|非)[^，。；！？\n]{0,4}$")
+_DENIED: Final = re.compile(
+    r"((不是|没有|没人|不会|并非|不代表|不等于|不叫|不算|从来不)[^，。；！？\n]{0,8}|不)$"
+)
 
 
 @dataclass(frozen=True, slots=True)

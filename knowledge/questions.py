@@ -6,12 +6,11 @@ Words of young people stay sealed with their own key, or go into memory and out 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, cast
 
-from sqlalchemy import delete, select
+from sqlalchemy import CursorResult, delete, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from escalation import conversations, records
@@ -151,14 +150,24 @@ async def recent(
 
 async def forget_person(session: AsyncSession, person_id: int) -> None:
     """A person was erased: the questions that hold their words go with them."""
-    await session.execute(delete(KnowledgeQuestion).where(KnowledgeQuestion.person_id == person_id))
-
-
-async def forget_conversations(session: AsyncSession, conversation_ids: Sequence[int]) -> None:
-    """The time of these conversations' words is over."""
     await session.execute(
-        delete(KnowledgeQuestion).where(KnowledgeQuestion.conversation_id.in_(conversation_ids))
+        delete(KnowledgeQuestion)
+        .where(KnowledgeQuestion.person_id == person_id)
+        .execution_options(synchronize_session=False)
     )
+
+
+async def expire(session: AsyncSession) -> int:
+    """Forget questions of conversations whose words' time is over; returns how many."""
+    words = exists().where(
+        Message.conversation_id == KnowledgeQuestion.conversation_id, Message.text_sealed.is_not(None)
+    )
+    ended = await session.execute(
+        delete(KnowledgeQuestion)
+        .where(KnowledgeQuestion.conversation_id.is_not(None), ~words)
+        .execution_options(synchronize_session=False)
+    )
+    return cast(CursorResult[Any], ended).rowcount
 
 
 async def _known_of(session: AsyncSession, key: DataKey, person_id: int) -> list[str]:
