@@ -153,7 +153,11 @@ async def test_every_published_entry_is_reached_from_the_front_page(site: Site) 
 async def test_an_entry_page_says_the_answer_the_source_the_day_and_whom_to_call(site: Site) -> None:
     await site.publish(
         long="1. 先和主管说。\n2. 说不通，打12333。",
-        sources=[{"law": "劳动法", "article": "第三条", "version": "2018-12-29"}, {"body": "人社部门"}],
+        sources=[
+            {"law": "劳动法", "article": "第三条", "version": "2018-12-29"},
+            {"body": "人社部门"},
+            {"law": "劳动法", "article": "第五条", "version": "2018-12-29"},
+        ],
     )
     page = await site.get(ADDRESS)
     day = site.bench.now().date()
@@ -162,7 +166,8 @@ async def test_an_entry_page_says_the_answer_the_source_the_day_and_whom_to_call
         FIELDS["short"],
         "<ol>",
         "<li>先和主管说。</li>",
-        "《劳动法》第三条（2018-12-29 版）",
+        "<li>《劳动法》第三条、第五条（2018-12-29 版）</li>",
+        "<li>人社部门</li>",
         f"核对日期：{day.year}年{day.month}月{day.day}日",
         'href="tel:12333"',
         'href="tel:12355"',

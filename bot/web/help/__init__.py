@@ -39,6 +39,7 @@ _FOREVER: Final = "public, max-age=31536000, immutable"
 _ASK_AGAIN: Final = "public, no-cache"
 _HOST: Final = re.compile(r"[A-Za-z0-9.\-\[\]:]+")
 _SUGGESTED: Final = 5
+_KEPT: Final = 1000  # pages, of some 10 KB each
 
 
 def setup(app: web.Application, shell: Shell) -> None:
@@ -86,8 +87,9 @@ class HelpSite:
         return await self._kept(request, lambda shelf: self._pages.entry(shelf, entry_id))
 
     async def sitemap(self, request: web.Request) -> web.Response:
-        origin = _origin(request)
-        return await self._kept(request, lambda shelf: self._pages.sitemap(shelf, origin), "application/xml")
+        shelf, origin = await self._shelves.newest(), _origin(request)
+        made = await asyncio.to_thread(lambda: file(self._pages.sitemap(shelf, origin), "application/xml"))
+        return _sent(request, made, _ASK_AGAIN)
 
     async def robots(self, request: web.Request) -> web.Response:
         return _sent(request, file(self._pages.robots(_origin(request)), "text/plain"), _ASK_AGAIN)
@@ -127,21 +129,19 @@ class HelpSite:
         }
         return web.json_response(given, headers={hdrs.CACHE_CONTROL: "no-store"})
 
-    async def _kept(
-        self, request: web.Request, make: Callable[[Shelf], bytes], kind: str = "text/html"
-    ) -> web.Response:
+    async def _kept(self, request: web.Request, make: Callable[[Shelf], bytes]) -> web.Response:
         """The page as it was made for this shelf, or made now; 404 for what is not, or no longer, on it."""
         shelf = await self._shelves.newest()
-        if shelf is not self._made_for:
+        if shelf is not self._made_for or len(self._made) > _KEPT:
             self._made, self._made_for = {}, shelf
-        made = self._made
-        name = request.path + (_origin(request) if kind == "application/xml" else "")
-        if name not in made:
+        made, page = self._made, self._made.get(request.path)
+        if page is None:
             try:
-                made[name] = await asyncio.to_thread(lambda: file(make(shelf), kind))
+                page = await asyncio.to_thread(lambda: file(make(shelf), "text/html"))
             except KeyError:
                 raise web.HTTPNotFound from None
-        return _sent(request, made[name], _ASK_AGAIN)
+            made[request.path] = page
+        return _sent(request, page, _ASK_AGAIN)
 
     async def _safety(self, key: str) -> str:
         """The approved safety text with this desk's numbers; the shipped one where the database is away."""

@@ -79,6 +79,11 @@ class Site:
         return self.numbers["desk"]
 
     @property
+    def desk_title(self) -> str:
+        """The desk's name for beside its number, which many names begin with."""
+        return self.name.replace(self.desk_number, "").strip() or self.name
+
+    @property
     def talk(self) -> str:
         """Where somebody answers: the chat page, or the desk's telephone where there is none."""
         return "/chat" if self.webchat else f"tel:{self.desk_number}"
@@ -114,7 +119,7 @@ class Site:
                 re.search(rf"(?<!\d){re.escape(n)}(?!\d)", entry.chat_text) for n in said
             ):
                 found.append((number, _NAMES.get(name, name)))
-        return [*found, (self.desk_number, self.name)]
+        return [*found, (self.desk_number, self.desk_title)]
 
     def _asset(self, name: str) -> str:
         return f"/help/assets/{name}?v={self.versions.get(name, '')}"
@@ -222,11 +227,15 @@ def _steps(long: str) -> tuple[list[str], bool]:
     return [_STEP.sub("", line).strip() for line in lines], numbered
 
 
-def _sources(citations: Sequence[Citation]) -> list[tuple[str, str]]:
-    """Each source as a person reads it, with the day of the law's version."""
+def _sources(citations: Sequence[Citation]) -> list[str]:
+    """A line for each body, and for each law with the articles cited: 《劳动法》第三条、第五条（2018-12-29 版）."""
+    articles: dict[tuple[str, str], list[str]] = {}
+    for citation in citations:
+        version = "" if citation.version is None else f"（{citation.version.isoformat()} 版）"
+        articles.setdefault((citation.law or citation.body, version), []).append(citation.article)
     return [
-        (citation.source().line(), "" if citation.version is None else citation.version.isoformat())
-        for citation in citations
+        f"《{name}》{'、'.join(numbers)}{version}" if version else name
+        for (name, version), numbers in articles.items()
     ]
 
 

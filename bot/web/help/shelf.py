@@ -24,6 +24,7 @@ from nlu import categories
 _LOOKS_EVERY: Final = 1.0  # seconds between two looks at the generation
 _NEAR: Final = 0.5  # share of a question's pairs of characters that an entry must have
 _RELATED: Final = 5
+_MANY: Final = 12  # entries under one heading
 
 # The areas in the order in which young people look for them: the beginning of an entry's id, its name, and what is in it.
 AREAS: Final[dict[str, tuple[str, str]]] = {
@@ -174,11 +175,16 @@ def _pairs(bare: str) -> set[str]:
 
 
 def _groups(entries: Sequence[Entry]) -> tuple[Group, ...]:
-    """By the second level of the category, the largest first; a small area needs no headings but its one."""
+    """By the second level of the category; what is many there by the third. The largest group first."""
     known = categories.names()
+    level_two = Counter(_code(entry, 2) for entry in entries)
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
-        code = ".".join(entry.category.split(".")[:2])
+        code = _code(entry, 3) if level_two[_code(entry, 2)] > _MANY else _code(entry, 2)
         groups.setdefault(known.get(code, "").rpartition("·")[2] or _OTHER[0], []).append(entry)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     return tuple(Group(name, tuple(inside)) for name, inside in ordered)
+
+
+def _code(entry: Entry, levels: int) -> str:
+    return ".".join(entry.category.split(".")[:levels])

@@ -4,7 +4,7 @@
 <h1>${entry.title}</h1>
 % if entry.brings_human:
 <div class="human" role="note">
-  <p><b>这件事不用你一个人扛。</b>现在就可以和人说，匿名、免费。</p>
+  <p><b>这件事不用你一个人扛。</b>现在就可以和人说，免费，不用说真名。</p>
   <p>${parent.talk('和人聊聊')}</p>
   <p>${parent.call(site.numbers['psychological'], '心理援助热线')} ${parent.call(site.numbers['police'], '报警')}</p>
 </div>
@@ -20,10 +20,13 @@
 % for paragraph in answer:
 <p>${paragraph}</p>
 % endfor
+% if '人工' in entry.chat_text:
+<p class="quiet">“回复人工”是在聊天页里发“人工”两个字。</p>
+% endif
 </section>
 % if steps:
 <section>
-<h2>接下来可以这样做</h2>
+<h2>${'一步一步来' if numbered else '还可以知道'}</h2>
 % if numbered:
 <ol>
 % for step in steps:
@@ -51,8 +54,8 @@
 <section>
 <h2>依据</h2>
 <ul>
-% for source, version in sources:
-  <li>${source}${'（' + version + ' 版）' if version else ''}</li>
+% for source in sources:
+  <li>${source}</li>
 % endfor
 </ul>
 <p class="quiet">核对日期：${checked_on}</p>

@@ -59,7 +59,7 @@ ${next.body()}\
 </main>
 <footer>
   <p>${talk('和人聊聊')}</p>
-  <p>不方便打字，就打 ${call(site.desk_number, site.name)}（${site.hours}）。</p>
+  <p>不方便打字，就打 ${call(site.desk_number, site.desk_title)}（${site.hours}）。</p>
   <p class="quiet">这里的回答由人写好，注明依据和核对日期，不能代替律师、医生对你这件事的意见。拿不准，就和人聊聊。</p>
   <p class="quiet"><a href="/help">帮助首页</a> · <a href="/help/search">查找</a></p>
 </footer>
