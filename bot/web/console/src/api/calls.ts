@@ -1,4 +1,4 @@
-/** Every call of the workbench, by the name of what it does. */
+/** Every call of the workbench, by the name of what it does; those of the editing desk are in knowledge.ts. */
 import { get, patch, post, remove } from './http'
 import type {
   Alert,

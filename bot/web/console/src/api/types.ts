@@ -364,7 +364,7 @@ export interface LookRecord {
 
 /** A socket's news: ids and states, never words. */
 export interface News {
-  what: 'message' | 'conversation' | 'alert' | 'delivery' | 'typing' | 'finished' | 'task' | 'template'
+  what: 'message' | 'conversation' | 'alert' | 'delivery' | 'typing' | 'finished' | 'task' | 'template' | 'entries'
   conversation_id: Id | number
   extra: Record<string, unknown> | null
 }

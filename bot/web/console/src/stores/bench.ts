@@ -35,7 +35,7 @@ export const useBench = defineStore('bench', () => {
   const typingUntil = ref(0)
   /** Conversations that a colleague asks me to take over. */
   const offers = ref<Id[]>([])
-  /** Counts news of tasks and templates, so that their pages fetch again. */
+  /** Counts news of tasks, templates and entries, so that their pages fetch again. */
   const otherNews = ref(0)
   let typingSaidAt = 0
 
@@ -225,6 +225,7 @@ export const useBench = defineStore('bench', () => {
         break
       case 'task':
       case 'template':
+      case 'entries':
         otherNews.value += 1
         break
     }
