@@ -9,12 +9,12 @@ person saw (0 where there was none yet) and raises `Conflict` when somebody was 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, Literal, get_args
 
-from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -59,7 +59,7 @@ class Conflict(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One entry as the desk sees it: what is said now (`live`, None: nothing) and what is being worked at (`newest`).
+    """One entry as the desk sees it: what is said now (`live_fields`, None: nothing) and what is being worked at (`newest`).
 
     `fields` are what a list shows: of the revision in work, else of what is live, else of the newest text there was.
     `live_number` is the revision said now, SHIPPED for the shipped text; None where nothing is said.
@@ -68,11 +68,20 @@ class Listed:
     id: str
     state: State
     fields: dict[str, Any]
-    live: Entry | None
+    live_fields: dict[str, Any] | None
     live_number: int | None
     is_shipped: bool
     row: KnowledgeEntry | None
     newest: KnowledgeRevision | None
+
+    @property
+    def live(self) -> Entry | None:
+        """What is said now; None also for a stored text that this version of the program cannot read."""
+        if self.live_number == SHIPPED:
+            return shipped()[self.id]
+        if self.live_fields is None or problems_of(self.id, self.live_fields):
+            return None
+        return Entry.model_validate(self.live_fields | {"id": self.id})
 
     @property
     def version(self) -> int:
@@ -225,7 +234,8 @@ async def live_overlay(session: AsyncSession, today: date) -> Overlay:
             said[row.entry_id] = None if _over(row, today) else row.fields
     hidden |= {entry_id for entry_id, fields in said.items() if fields is None}
     texts = [(i, fields) for i, fields in said.items() if fields is not None and i not in hidden]
-    return overlay.read(texts, hidden, number)
+    # In a thread: checking thousands of texts takes longer than a webhook may wait.
+    return await asyncio.to_thread(overlay.read, texts, hidden, number)
 
 
 async def live_entries(session: AsyncSession, today: date) -> list[Entry]:
@@ -460,8 +470,8 @@ def _under(category: str, wanted: str) -> bool:
 
 def _holds(one: Listed, words: Sequence[str]) -> bool:
     texts = [one.id, *_strings(one.fields)]
-    if one.live is not None and one.newest is not None:
-        texts += _strings(plain_fields(one.live))
+    if one.live_fields is not None and one.newest is not None:
+        texts += _strings(one.live_fields)
     whole = "\n".join(texts).casefold()
     return all(word in whole for word in words)
 
@@ -498,28 +508,21 @@ def _listed(
     original = shipped().get(entry_id)
     newest = revisions[-1] if revisions else None
     begun = [r for r in revisions if r.state == "published" and _begun(r, today)]
-    live, number = original, None if original is None else SHIPPED
+    live = None if original is None else plain_fields(original)
+    number = None if original is None else SHIPPED
     if row is not None and row.retired:
         live, number = None, None
     elif begun:
-        live, number = _entry_of(begun[-1], today)
+        said = begun[-1]
+        live, number = (None, None) if _over(said, today) else (said.fields, said.number)
     if newest is not None and (newest.state in _OPEN or (live is None and newest.state != "discarded")):
         fields = newest.fields
     elif live is not None:
-        fields = plain_fields(live)
+        fields = live
     else:
         fields = newest.fields if newest is not None else plain_fields(original) if original else {}
     state: Any = "shipped" if row is None else row.state
     return Listed(entry_id, state, fields, live, number, original is not None, row, newest)
-
-
-def _entry_of(revision: KnowledgeRevision, today: date) -> tuple[Entry | None, int | None]:
-    if _over(revision, today):
-        return None, None
-    try:
-        return Entry.model_validate(revision.fields | {"id": revision.entry_id}), revision.number
-    except ValidationError:
-        return None, None
 
 
 async def _row(session: AsyncSession, entry_id: str, now: datetime) -> KnowledgeEntry:

@@ -868,7 +868,7 @@ async def _whole(call: Call, entry_id: str) -> EntryWhole:
             *(c.author for c in said),
         ]
         known = await names(session, people)
-    live_text = None if one.live is None else _text(desk.plain_fields(one.live))
+    live_text = None if one.live_fields is None else _text(one.live_fields)
     return EntryWhole(
         **_row(one),
         text=_text(one.fields),
@@ -891,7 +891,7 @@ def _may(call: Call, one: desk.Listed) -> list[Step]:
         steps += ["submit"] if state == "draft" else []
         steps += ["publish"] if state == "approved" else []
         steps += ["schedule"] if published else []
-        steps += ["retire"] if one.live is not None else []
+        steps += ["retire"] if one.live_fields is not None else []
         steps += ["roll_back"] if one.newest is not None else []
         steps += ["discard"] if state in ("draft", "submitted", "approved") else []
         steps += ["checked"] if one.to_check is not None else []
@@ -912,7 +912,7 @@ def _row(one: desk.Listed) -> dict[str, Any]:
         "audience": text.audience,
         "region": text.region,
         "state": one.state,
-        "live": one.live is not None,
+        "live": one.live_fields is not None,
         "shipped": one.is_shipped,
         "changed": one.newest is not None,
         "brings_human": text.brings_human,
