@@ -1,4 +1,5 @@
-"""Once a day, at night by the desk's clock: data whose time is over ends, and approved erasures that were held are tried again.
+"""Once a day, at night by the desk's clock: data whose time is over ends, approved erasures that were held are tried again, and
+entries whose review is overdue or whose law has changed are marked.
 
 Which day was done is a Fact in the database, so of many processes one does the work. Small transactions: a share of each class at a
 time, with everybody else's writes between.
@@ -17,7 +18,7 @@ from sqlalchemy import ColumnElement, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from bot import erasing
+from bot import erasing, law_files
 from bot.channels import StorageUnavailable
 from bot.shell import Shell
 from bot.tables import (
@@ -115,6 +116,7 @@ class Daily:
         ended["questions"] = await storage.write(questions.expire)
         ended["nuisance"] = await storage.write(lambda s: nuisance.lapse(s, now))
         ended["screens"] = await storage.write(lambda s: roster.forget_screens(s, now))
+        ended["entries_to_check"] = await law_files.mark(storage, now.astimezone(self._zone).date(), now)
         await storage.drop_old_pages()
         log.info("daily.done", **ended)
         return dict(ended)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -58,21 +58,24 @@ def read_files(paths: Sequence[Path], *, title: str = "", version: date | None =
 
 
 async def bring(settings: Settings, laws: Sequence[Law]) -> Imported:
-    """Keep the laws and mark the entries whose law has a newer version, in one commit. Raises ConfigProblem."""
+    """Keep the laws, all or none, then mark the entries whose law has a newer version. Raises ConfigProblem."""
     now = utc_now()
     today = now.astimezone(ZoneInfo(settings.desk.timezone)).date()
 
-    async def work(session: AsyncSession) -> Imported:
+    async def work(session: AsyncSession) -> list[tuple[Law, Stored]]:
         cited = await upkeep.cited_laws(session, today)
         stored = [(law, await law_library.store(session, law, cited=cited, now=now)) for law in laws]
         for _, one in stored:
             if one.outcome != "same":
                 records.write(session, None, "law.import", "law_text", one.id, now, one.outcome)
-        found = await upkeep.mark(session, today, now=now)
-        return Imported(tuple(stored), len(found), sum(not one.unchanged for one in found))
+        return stored
 
     async with _opened(settings) as storage:
-        return await storage.write(work)
+        stored = await storage.write(work)
+        await mark(storage, today, now)
+        async with storage.read() as session:
+            found = await upkeep.outdated(session, today)
+    return Imported(tuple(stored), len(found), sum(not one.unchanged for one in found))
 
 
 async def take_out(settings: Settings, title: str, version: date) -> bool:
@@ -82,14 +85,22 @@ async def take_out(settings: Settings, title: str, version: date) -> bool:
 
     async def work(session: AsyncSession) -> bool:
         gone = await law_library.remove(session, title, version)
-        if gone is None:
-            return False
-        records.write(session, None, "law.remove", "law_text", gone, now)
-        await upkeep.mark(session, today, now=now)
-        return True
+        if gone is not None:
+            records.write(session, None, "law.remove", "law_text", gone, now)
+        return gone is not None
 
     async with _opened(settings) as storage:
-        return await storage.write(work)
+        was_there = await storage.write(work)
+        await mark(storage, today, now)
+    return was_there
+
+
+async def mark(storage: Storage, today: date, now: datetime) -> int:
+    """Bring every entry's mark up to date, a few in each commit; returns how many were changed."""
+    changed = 0
+    while share := await storage.write(lambda session: upkeep.mark(session, today, now=now)):
+        changed += share
+    return changed
 
 
 async def shelf(settings: Settings) -> Shelf:

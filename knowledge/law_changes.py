@@ -26,25 +26,28 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One article then and now. `now_at` names the article of the new version that reads most like the old text, where that is
-    another number: laws are renumbered. It is a hint, never a decision."""
+    """One article then and now."""
 
     state: State
     old: str
     new: str
-    now_at: str = ""
 
 
 def compare(number: str, old: str | None, new_version: Mapping[str, str]) -> Compared:
     """The article `number` against a newer version (article -> text). `old` None: the old text is not known."""
     new = new_version.get(number)
+    if new is None:
+        return Compared("gone", old or "", "")
     if old is None:
-        return Compared("gone" if new is None else "unknown", "", new or "")
-    if new is not None and plain(old) == plain(new):
-        return Compared("same", old, new)
+        return Compared("unknown", "", new)
+    return Compared("same" if plain(old) == plain(new) else "changed", old, new)
+
+
+def moved_to(number: str, old: str, new_version: Mapping[str, str]) -> str:
+    """The article of a newer version that reads most like the old text, where that is another number: laws are renumbered.
+    "" where there is none. A hint for whoever checks, never a decision."""
     nearest, alike = _nearest(old, new_version)
-    moved = nearest != number and alike >= _ALIKE
-    return Compared("gone" if new is None else "changed", old, new or "", nearest if moved else "")
+    return nearest if nearest != number and alike >= _ALIKE else ""
 
 
 def pieces(old: str, new: str) -> list[Piece]:

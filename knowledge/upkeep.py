@@ -6,8 +6,8 @@ holds says so with `still_right`, which goes the way of every revision: a second
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from knowledge import desk, law_library
 from knowledge.desk import Listed
 from knowledge.entries import Citation
-from knowledge.law_changes import Compared, compare
+from knowledge.law_changes import Compared, compare, moved_to
 from knowledge.law_tables import LawText
 from knowledge.laws import key_of
 from knowledge.tables import KnowledgeRevision
@@ -43,6 +43,7 @@ class CitedAgain:
     law: str  # as the library calls it
     newest: date
     compared: Compared
+    now_at: str = ""  # where the old text may stand now (law_changes.moved_to); only in changes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +87,9 @@ async def outdated(session: AsyncSession, today: date, *, law: str = "") -> list
     """Entries that cite a version older than the newest in the library, by id. `law` keeps to one law's citations."""
     newest = await law_library.newest(session)
     found = []
-    for one in await desk.listed(session, today):
-        old = [
-            citation
-            for citation in _old(citations_of(one), newest)
-            if not law or key_of(citation.law) == key_of(law)
-        ]
-        if old and one.state != "retired":
+    for one, all_old in _outdated(await desk.listed(session, today), newest):
+        old = [citation for citation in all_old if not law or key_of(citation.law) == key_of(law)]
+        if old:
             found.append((one, old))
     texts = await _texts(session, [citation for _, old in found for citation in old], newest)
     return [ToCheck(one, tuple(_again(c, newest, texts) for c in old)) for one, old in found]
@@ -104,37 +101,44 @@ async def changes_of(session: AsyncSession, entry_id: str, today: date) -> ToChe
     newest = await law_library.newest(session)
     old = _old(citations_of(one), newest)
     texts = await _texts(session, old, newest)
-    return ToCheck(one, tuple(_again(citation, newest, texts) for citation in old))
+    found = []
+    for citation in old:
+        again = _again(citation, newest, texts)
+        if again.compared.state in ("changed", "gone") and again.compared.old:
+            new_version = texts[key_of(citation.law), again.newest]
+            again = replace(again, now_at=moved_to(citation.article, again.compared.old, new_version))
+        found.append(again)
+    return ToCheck(one, tuple(found))
 
 
-async def mark(
-    session: AsyncSession, today: date, *, now: datetime, staff_id: int | None = None
-) -> Sequence[ToCheck]:
-    """Mark every entry whose law has a newer version, take back the mark where none has any more; returns the marked ones."""
-    found = await outdated(session, today)
-    for one in found:
-        await desk.mark_to_check(session, one.entry.id, "law_changed", now=now, staff_id=staff_id)
-    still = {one.entry.id for one in found}
-    for marked in await desk.listed(session, today, to_check=True):
-        if marked.to_check == "law_changed" and marked.id not in still:
-            await desk.checked(session, marked.id, version=marked.version, staff_id=staff_id, now=now)
-    return found
+async def mark(session: AsyncSession, today: date, *, now: datetime, most: int = 20) -> int:
+    """Mark entries whose law has a newer version or whose review is overdue, and take back marks whose reason has gone.
+
+    Changes at most `most` entries, so that nobody waits long for the database; returns how many. Call it until it returns 0.
+    """
+    entries = await desk.listed(session, today)
+    outdated_ids = {one.id for one, _ in _outdated(entries, await law_library.newest(session))}
+    changed = 0
+    for one in entries:
+        due: desk.ToCheck | None = None
+        if one.id in outdated_ids:
+            due = "law_changed"
+        elif one.live is not None and one.live.review_by < today:
+            due = "review_due"
+        if one.to_check == due or changed == most:
+            continue
+        if due is not None and not (one.to_check == "law_changed" and due == "review_due"):
+            await desk.mark_to_check(session, one.id, due, now=now)
+        elif one.row is not None:
+            await desk.checked(session, one.id, version=one.version, staff_id=None, now=now)
+        changed += 1
+    return changed
 
 
 async def overdue(session: AsyncSession, today: date) -> list[Listed]:
     """Entries that are said though their review date has passed, the longest overdue first."""
     found = [one for one in await desk.listed(session, today) if one.live and one.live.review_by < today]
     return sorted(found, key=lambda one: one.live.review_by if one.live else today)
-
-
-async def mark_overdue(session: AsyncSession, today: date, *, now: datetime) -> int:
-    """Mark entries whose review date has passed; returns how many are newly marked."""
-    marked = 0
-    for one in await overdue(session, today):
-        if one.to_check is None:
-            await desk.mark_to_check(session, one.id, "review_due", now=now)
-            marked += 1
-    return marked
 
 
 async def still_right(
@@ -168,6 +172,15 @@ async def still_right(
     return await desk.submit(
         session, entry_id, version=version + 1, staff_id=staff_id, now=now, note=note or _note(changed)
     )
+
+
+def _outdated(
+    entries: Sequence[Listed], newest: Mapping[str, LawText]
+) -> Iterator[tuple[Listed, list[Citation]]]:
+    for one in entries:
+        old = _old(citations_of(one), newest)
+        if old and one.state != "retired":
+            yield one, old
 
 
 def _old(citations: Sequence[Citation], newest: Mapping[str, LawText]) -> list[Citation]:

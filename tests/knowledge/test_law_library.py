@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from knowledge import desk, law_library, upkeep
-from knowledge.law_changes import compare, pieces
+from knowledge.law_changes import compare, moved_to, pieces
 from knowledge.law_library import Stored
 from knowledge.laws import read_law
 from knowledge.upkeep import CannotConfirm, ToCheck
@@ -21,15 +21,15 @@ LAWS = laws.folder()
 WAS, IS = date(2019, 3, 1), date(2026, 2, 3)
 
 
-async def bring(editing: EditingDesk, lines: list[str], **said: str) -> tuple[Stored, list[ToCheck]]:
+async def bring(editing: EditingDesk, lines: list[str], **said: str) -> Stored:
     """`qingting laws import` of one file."""
 
-    async def work(session: AsyncSession) -> tuple[Stored, list[ToCheck]]:
+    async def work(session: AsyncSession) -> Stored:
         law = read_law("law.txt", text(lines), title=said.get("title", ""))
-        stored = await law_library.store(
-            session, law, cited=await upkeep.cited_laws(session, editing.today), now=editing.now
-        )
-        return stored, list(await upkeep.mark(session, editing.today, now=editing.now))
+        cited = await upkeep.cited_laws(session, editing.today)
+        stored = await law_library.store(session, law, cited=cited, now=editing.now)
+        await upkeep.mark(session, editing.today, now=editing.now)
+        return stored
 
     return await editing.do(work)
 
@@ -53,12 +53,12 @@ async def changes(editing: EditingDesk, entry_id: str = OWN) -> ToCheck:
 
 
 async def test_every_version_is_kept_and_the_same_file_twice_changes_nothing(editing: EditingDesk) -> None:
-    first, _ = await bring(editing, OLD)
+    first = await bring(editing, OLD)
     assert (first.outcome, first.title, first.version, first.newest) == ("new", "夜间自习法", WAS, True)
-    assert (await bring(editing, OLD))[0] == replace(first, outcome="same")
-    second, _ = await bring(editing, NEW)
+    assert await bring(editing, OLD) == replace(first, outcome="same")
+    second = await bring(editing, NEW)
     assert (second.outcome, second.version, second.newest) == ("new", IS, True)
-    assert (await bring(editing, OLD[:-1]))[0] == replace(first, outcome="corrected", newest=False)
+    assert await bring(editing, OLD[:-1]) == replace(first, outcome="corrected", newest=False)
     async with editing.storage.read() as session:
         (law,) = await law_library.listed(session)
     assert [(one.version, one.articles) for one in law.versions] == [(IS, 7), (WAS, 5)]
@@ -66,7 +66,7 @@ async def test_every_version_is_kept_and_the_same_file_twice_changes_nothing(edi
 
 async def test_a_law_is_called_as_entries_call_it(editing: EditingDesk) -> None:
     await editing.published(sources=citing("第三条"))
-    stored, _ = await bring(editing, OLD, title="中华人民共和国《夜间自习法》")
+    stored = await bring(editing, OLD, title="中华人民共和国《夜间自习法》")
     assert stored.title == "夜间自习法"
 
 
@@ -125,13 +125,15 @@ def test_pieces_give_both_texts_back_and_name_what_differs() -> None:
 
 def test_a_text_set_otherwise_has_not_changed_and_a_renumbered_one_is_found_again() -> None:
     new = {"第一条": "为了 睡好觉，\n制定本法。", "第九条": "教室的灯应当明亮，不得闪烁。"}
+    lamp = "教室里的灯应当明亮，不得闪烁。"
     assert compare("第一条", "为了睡好觉,制定本法。", new).state == "same"
-    moved = compare("第三条", "教室里的灯应当明亮，不得闪烁。", new)
-    assert (moved.state, moved.now_at) == ("gone", "第九条")
-    replaced = compare("第一条", "教室里的灯应当明亮，不得闪烁。", new)
-    assert (replaced.state, replaced.now_at) == ("changed", "第九条")
+    assert compare("第三条", lamp, new).state == "gone"
+    assert compare("第一条", lamp, new).state == "changed"
     assert compare("第一条", None, new).state == "unknown"
     assert compare("第七条", None, new).state == "gone"
+    assert moved_to("第三条", lamp, new) == "第九条"
+    assert moved_to("第九条", lamp, new) == ""
+    assert moved_to("第三条", "学校可以收取灯油费。", new) == ""
 
 
 # --- what a new version means for entries -------------------------------------------------------------------------------
@@ -141,13 +143,15 @@ async def test_a_new_version_marks_every_entry_that_cites_the_law(editing: Editi
     await editing.published(sources=citing("第二条", "第三条", "第四条"))
     await editing.published("labour.tea-break", sources=citing("第二条"))
     await editing.published("labour.coffee-break")
-    _, before = await bring(editing, OLD)
-    assert before == []
-    _, after = await bring(editing, NEW)
+    await bring(editing, OLD)
+    assert await marked(editing) == {}
+    await bring(editing, NEW)
+    async with editing.storage.read() as session:
+        after = await upkeep.outdated(session, editing.today)
     assert [(one.entry.id, one.unchanged) for one in after] == [("labour.tea-break", True), (OWN, False)]
     assert await marked(editing) == {"labour.tea-break": "law_changed", OWN: "law_changed"}
     seen = await changes(editing)
-    assert [(c.citation.article, c.compared.state, c.compared.now_at) for c in seen.citations] == [
+    assert [(c.citation.article, c.compared.state, c.now_at) for c in seen.citations] == [
         ("第二条", "same", ""),
         ("第三条", "changed", ""),
         ("第四条", "changed", "第五条"),
@@ -237,13 +241,31 @@ async def test_an_entry_past_its_review_date_is_marked_once_and_listed(editing: 
 
     async def work(session: AsyncSession) -> tuple[list[str], int]:
         due = [one.id for one in await upkeep.overdue(session, editing.today)]
-        return due, await upkeep.mark_overdue(session, editing.today, now=editing.now)
+        return due, await upkeep.mark(session, editing.today, now=editing.now)
 
     assert await editing.do(work) == ([], 0)
     editing.later(days=4)
     assert await editing.do(work) == ([OWN], 1)
     assert await editing.do(work) == ([OWN], 0)
     assert await marked(editing) == {OWN: "review_due"}
+
+
+async def test_marks_come_a_few_at_a_time_and_the_graver_reason_stays(editing: EditingDesk) -> None:
+    soon = (editing.today + timedelta(days=3)).isoformat()
+    for name in ("labour.one", "labour.two", "labour.three"):
+        await editing.published(name, sources=citing("第三条"), review_by=soon)
+    await editing.do(lambda s: law_library.store(s, read_law("x", text(NEW)), cited=(), now=editing.now))
+    editing.later(days=4)
+
+    async def share() -> int:
+        return await editing.do(lambda s: upkeep.mark(s, editing.today, now=editing.now, most=2))
+
+    assert [await share(), await share(), await share()] == [2, 1, 0]
+    assert set((await marked(editing)).values()) == {"law_changed"}
+    await editing.do(lambda s: law_library.remove(s, "夜间自习法", IS))
+    while await share():
+        pass
+    assert set((await marked(editing)).values()) == {"review_due"}
 
 
 @pytest.mark.skipif(LAWS is None, reason="no folder of law texts: set QINGTING_LAWS")

@@ -311,5 +311,5 @@ def _citation(again: CitedAgain) -> CitationShown:
         old=compared.old,
         new=compared.new,
         pieces=[PieceShown(kind=p.kind, text=p.text) for p in pieces(compared.old, compared.new)],
-        now_at=compared.now_at,
+        now_at=again.now_at,
     )
