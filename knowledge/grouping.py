@@ -8,6 +8,7 @@ is kept.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -20,12 +21,14 @@ from knowledge.entries import shipped
 from knowledge.index import Floats
 from knowledge.library import LONGEST_QUESTION, SEARCH, Encoder, read_groups
 from knowledge.terms import Terms
+from nlu import masking
 from nlu.encoder import Encoder as NluEncoder
 from nlu.normalise import normalise
 
 # Measured on paraphrases of our own, alone and among two thousand wordings of entries: a distilled encoder alone puts together whatever
 # speaks of school or of parents. Rather apart than wrong: two groups of one question cost a click, a wrong group a wrong wording.
 _MEANING: Final = 0.25
+_PLACEHOLDER: Final = re.compile("［(?:" + "|".join(masking.PLACEHOLDERS) + ")］")
 ALIKE: Final = 0.33
 
 
@@ -38,7 +41,7 @@ def group(
     """
     if not questions:
         return []
-    texts = [normalise(question[:LONGEST_QUESTION]).text for question in questions]
+    texts = [normalise(_bare(question)).text for question in questions]
     likeness = _likeness(texts, encoder or _packaged())
     groups = []
     for members in _components(likeness >= alike):
@@ -47,6 +50,11 @@ def group(
             [members[place] for place in _by_nearness(inside, found)] for found in _linked(inside, alike)
         ]
     return sorted(groups, key=lambda found: (-len(found), min(found)))
+
+
+def _bare(question: str) -> str:
+    """The question without names, numbers and places: whose it is says nothing about what it asks."""
+    return _PLACEHOLDER.sub("", masking.mask(question[:LONGEST_QUESTION]))
 
 
 @cache

@@ -23,6 +23,7 @@ from bot.web.api import (
     safety,
     staff,
     templates,
+    unanswered,
 )
 from bot.web.api.looks import Looks
 from bot.web.api.operations import LIMITER, SESSIONS, new_limiter, operations, refusals, route
@@ -41,6 +42,7 @@ _PARTS = (
     drift,
     laws,
     knowledge,
+    unanswered,
 )
 _DOCS = Path(__file__).parent.parent / "static" / "docs"
 

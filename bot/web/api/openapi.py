@@ -27,6 +27,7 @@ _TAGS = {
     "review": "复核样本",
     "drift": "识别质量",
     "knowledge": "知识编辑台",
+    "unanswered": "未答问题",
 }
 _PROBLEMS = {
     400: "请求内容有误",

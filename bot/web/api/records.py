@@ -15,7 +15,7 @@ from bot.web.api.operations import Call, get, post
 from bot.web.api.views import named, names
 from bot.web.problems import conflict, not_found
 from escalation import erasure, records, tasks
-from escalation.tables import Case, Conversation, Erasure, Person, Record, ReviewItem, Staff, Task
+from escalation.tables import Case, Conversation, Erasure, Person, Record, ReviewItem, Staff, Task, Unanswered
 
 
 class TasksAsked(Asked):
@@ -23,7 +23,9 @@ class TasksAsked(Asked):
 
 
 class RecordsAsked(Asked):
-    object: Literal["conversation", "person", "staff", "template", "case", "review_item"] = "conversation"
+    object: Literal["conversation", "person", "staff", "template", "case", "review_item", "unanswered"] = (
+        "conversation"
+    )
     id: IdIn
 
 
@@ -117,12 +119,13 @@ async def _must_be_ours(call: Call, session: AsyncSession, asked: RecordsAsked) 
         raise not_found()
 
 
-_DESKS: dict[str, type[Conversation | Person | Staff | Case | ReviewItem]] = {
+_DESKS: dict[str, type[Conversation | Person | Staff | Case | ReviewItem | Unanswered]] = {
     "conversation": Conversation,
     "person": Person,
     "staff": Staff,
     "case": Case,
     "review_item": ReviewItem,
+    "unanswered": Unanswered,
 }
 
 
