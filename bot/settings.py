@@ -250,6 +250,11 @@ class WebchatSection(Section):
     max_text: int = 4000
 
 
+class KnowledgeSection(Section):
+    # What an entry past its day of review does: answer with a caution, or be silent, so that a human answers.
+    overdue: Literal["caution", "silent"] = "caution"
+
+
 class HelpSection(Section):
     enabled: bool = True  # published entries for everybody under /help
 
@@ -307,6 +312,7 @@ class Settings(BaseSettings):
     understanding: UnderstandingSection = UnderstandingSection()
     escalation: EscalationSection = EscalationSection()
     webchat: WebchatSection = WebchatSection()
+    knowledge: KnowledgeSection = KnowledgeSection()
     help: HelpSection = HelpSection()
     wechat: list[WechatAccount] = Field(default_factory=list)
     sms: list[SmsAccount] = Field(default_factory=list)

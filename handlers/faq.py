@@ -31,11 +31,13 @@ def handle(turn: Turn, texts: Templates) -> Outcome | None:
 
 
 def entry_reply(answer: Answer, desk: DeskView, texts: Templates) -> Reply:
-    """An entry as it is sent: its words, the line with its sources, three buttons."""
+    """An entry as it is sent: its words, the line with its sources, a caution where its review is due, three buttons."""
     text = answer.text
     if answer.sources:
         line = texts.fill("answer.source_line", desk, sources="；".join(s.line() for s in answer.sources))
         text = f"{text}\n{line.text}"
+    if answer.overdue:
+        text = f"{text}\n{texts.fill('answer.overdue', desk).text}"
     buttons = (
         Button(HELPED, f"/helped {answer.entry_id}"),
         Button(NOT_HELPED, f"/not-helped {answer.entry_id}"),

@@ -41,7 +41,8 @@ class Answer:
     answer: `text` is the entry's wording for the channel, word for word as approved, `sources` where it stands.
     choose: two or three `candidates` are near, ask which one is meant.
     nothing: say that we cannot answer this and offer a human.
-    `brings_human` is true for entries about self-harm or abuse: they never stand alone.
+    `brings_human` is true for entries about self-harm or abuse: they never stand alone. `overdue` is true for an entry past
+    its day of review: it is said with a caution.
     """
 
     outcome: Outcome
@@ -52,6 +53,7 @@ class Answer:
     sources: tuple[Source, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     brings_human: bool = False
+    overdue: bool = False
 
 
 NOTHING = Answer(outcome="nothing")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-_K1, _B = 1.2, 0.5
+_K1, _B = 2.0, 0.5
 
 
 class Index:

@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from knowledge.answer import NOTHING, Answer, Candidate
 from knowledge.entries import DATA, Entry, EntryError, load_entries, read_yaml
 from knowledge.index import Floats, Index
-from knowledge.terms import Terms
+from knowledge.terms import Terms, plain
 from nlu.encoder import WEIGHTS
 from nlu.encoder import Encoder as NluEncoder
 from nlu.normalise import normalise
@@ -36,7 +37,10 @@ LONGEST_QUESTION = 400
 _FOLLOW_UP = re.compile(r"^(那|那么|那如果|如果|要是|假如|可是|但是|然后|还有)|(呢)[？?。!！]*$")
 
 
-_PRIOR = 0.3  # of a scale on which the best entry usually leads by about 1
+_PRIOR = 0.6  # of a scale on which the best entry usually leads by about 2
+
+
+Overdue = Literal["caution", "silent"]
 
 
 class Encoder(Protocol):
@@ -49,9 +53,10 @@ class Encoder(Protocol):
 class Scorer:
     """The fitted numbers of one way of searching. `knowledge.tuning` fits them and says how.
 
-    `rank` weighs an entry's features; the sum orders the entries. `sure` weighs that sum and its leads (see `leads`), then
-    adds a constant: the log odds that the entry answers. From the probability `answer_at` on it is said; less sure, titles
-    are offered where the first is ahead of every declined kind by `choose_at`.
+    `rank` weighs an entry's features, each measured by how far it stands out among all entries of this question; the sum
+    orders the entries. `sure` weighs that sum, its leads (see `leads`) and the plain features, then adds a constant: the
+    log odds that the entry answers. From the probability `answer_at` on it is said; less sure, titles are offered where
+    the first is ahead of every declined kind by `choose_at`.
     """
 
     rank: tuple[float, ...]
@@ -65,17 +70,24 @@ class Scorer:
         raw = json.loads(path.read_text(encoding="utf-8"))[kind]
         return cls(tuple(raw["rank"]), tuple(raw["sure"]), raw["answer_at"], raw["choose_at"])
 
-    def order(self, features: Floats) -> Floats:
-        """(n, features) -> (n,): the higher, the nearer."""
-        summed: Floats = features @ np.asarray(self.rank, dtype=np.float32)
+    def order(self, features: Floats, entries: int) -> Floats:
+        """(n, features), the first `entries` rows being entries -> (n,): the higher, the nearer."""
+        summed: Floats = outstanding(features, entries) @ np.asarray(self.rank, dtype=np.float32)
         return summed
 
-    def probability(self, order: Floats, areas: NDArray[np.int32]) -> Floats:
+    def probability(self, order: Floats, areas: NDArray[np.int32], features: Floats) -> Floats:
         """(n,) sums of the entries, whose areas are given, and after them of the declined kinds -> (n,) probabilities."""
-        parts = (order, *leads(order, areas))
+        parts = (order, *leads(order, areas), *features.T)
         logit = sum(weight * part for weight, part in zip(self.sure, parts, strict=False)) + self.sure[-1]
-        result: Floats = (1 / (1 + np.exp(-logit))).astype(np.float32)
+        result: Floats = (1 / (1 + np.exp(-np.clip(logit, -30, 30)))).astype(np.float32)
         return result
+
+
+def outstanding(features: Floats, entries: int) -> Floats:
+    """How many deviations each feature lies above its mean over the entries: questions differ in how much they say."""
+    of_entries = features[:entries]
+    result: Floats = (features - of_entries.mean(axis=0)) / (of_entries.std(axis=0) + 1e-6)
+    return result
 
 
 def leads(order: Floats, areas: NDArray[np.int32]) -> tuple[Floats, Floats, Floats]:
@@ -124,6 +136,30 @@ class Ranked:
         return Candidate(entry.id, entry.title, score, why)
 
 
+class Meaning:
+    """The dense half: how near a question's meaning is to each wording, and to each entry's wordings as a whole.
+
+    Vectors are first freed of what all wordings share (their mean), so that what is left tells entries apart.
+    """
+
+    def __init__(self, encoder: Encoder, wordings: Sequence[str], starts: NDArray[np.int64]) -> None:
+        self._encoder = encoder
+        vectors = encoder.encode(wordings)
+        self._usual = vectors.mean(axis=0)
+        self._vectors = _unit(vectors - self._usual)
+        self._centres = _unit(np.add.reduceat(self._vectors, starts))
+
+    def match(self, question: str) -> tuple[Floats, Floats]:
+        """Cosines with each wording, shape (wordings,), and with each group's centre, shape (groups,)."""
+        vector = _unit(self._encoder.encode([question]) - self._usual)[0]
+        return self._vectors @ vector, self._centres @ vector
+
+
+def _unit(vectors: Floats) -> Floats:
+    unit: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return unit
+
+
 class Library:
     """All published entries, ready to be asked."""
 
@@ -135,12 +171,15 @@ class Library:
         concepts: Mapping[str, Sequence[str]] | None = None,
         declined: Mapping[str, Sequence[str]] | None = None,
         encoder: Encoder | None = None,
+        overdue: Overdue = "caution",
     ) -> None:
-        """`declined` maps a kind of question we do not answer to examples; they compete with the entries."""
+        """`declined` maps a kind of question we do not answer to examples; they compete with the entries. `overdue` says
+        what an entry past its day of review does: answer marked so that a caution is said with it, or be silent."""
         self.entries = tuple(entries)
         self._scorer = scorer
         self._terms = Terms(concepts)
         self._encoder = encoder
+        self._overdue = overdue
         self._number_of = {entry.id: number for number, entry in enumerate(self.entries)}
         wordings = [[entry.title, *entry.asks] for entry in self.entries]
         wordings += [list(examples) for examples in (declined or {}).values()]
@@ -154,8 +193,9 @@ class Library:
         self.areas = np.asarray([sorted(set(names)).index(name) for name in names], dtype=np.int32)
         self._sizes = np.asarray([len(group) for group in wordings], dtype=np.float32)
         self._by_wording = Index(terms)
-        self._by_entry = Index(self._whole_entries(wordings, terms), bm25=True)
-        self._vectors = encoder.encode(flat) if encoder else None
+        self._by_entry = Index(self._asked_of(wordings, terms), bm25=True)
+        self._by_text = Index([self._terms.of(entry.chat_text) for entry in self.entries], bm25=True)
+        self._meaning = Meaning(encoder, flat, self._starts) if encoder else None
         self._priors: dict[tuple[str, str], Floats] = {}
 
     @classmethod
@@ -165,6 +205,7 @@ class Library:
         *,
         encoder: Encoder | None = None,
         entries: Sequence[Entry] | None = None,
+        overdue: Overdue = "caution",
     ) -> Library:
         """The given entries, or those of a folder (the shipped ones by default). Raises `EntryError` with file, entry and field.
 
@@ -180,6 +221,7 @@ class Library:
             concepts=read_groups(SEARCH / "concepts.yml"),
             declined=read_groups(SEARCH / "declined.yml"),
             encoder=encoder,
+            overdue=overdue,
         )
 
     def answer(
@@ -219,14 +261,18 @@ class Library:
         features = self.features(question, last_entry=last_entry)
         if not len(features):
             return None
-        order = self._scorer.order(features) + self._prior(
+        order = self._scorer.order(features, len(self.entries)) + self._prior(
             category, last_entry if self._follows(question) else ""
         )
-        return Ranked(self.entries, order, self._scorer.probability(order, self.areas), features)
+        scores = self._scorer.probability(order, self.areas, features)
+        return Ranked(self.entries, order, scores, features)
 
     def features(self, question: str, *, last_entry: str = "") -> Floats:
         """What tells how near each entry is, then each declined kind: (n, features); (0, 0) for a question without words."""
-        question = normalise(question[:LONGEST_QUESTION]).text
+        question = question[:LONGEST_QUESTION]
+        if not plain(question):  # faces and marks alone ask nothing, though normal form gives them words
+            return np.zeros((0, 0), dtype=np.float32)
+        question = normalise(question).text
         terms = self._terms.of(question)
         if not self._by_wording.knows(terms):
             return np.zeros((0, 0), dtype=np.float32)
@@ -257,11 +303,17 @@ class Library:
         overlap, asked = self._by_wording.match(terms)
         dice = 2 * overlap / (asked + self._by_wording.mass)
         whole, possible = self._by_entry.match(terms)
-        whole /= max(possible, 1e-6)
-        columns = [self._best(dice), self._support(dice), self._best(overlap) / asked, whole]
-        if self._encoder is not None and self._vectors is not None:
-            alike = self._vectors @ self._encoder.encode([question])[0]
-            columns += [self._best(alike), self._support(np.maximum(alike, 0))]
+        text, text_possible = self._by_text.match(terms)
+        columns = [
+            self._best(dice),
+            self._support(dice),
+            self._best(overlap) / asked,
+            whole / max(possible, 1e-6),
+            np.pad(text, (0, len(whole) - len(text))) / max(text_possible, 1e-6),
+        ]
+        if self._meaning is not None:
+            alike, central = self._meaning.match(question)
+            columns += [self._best(alike), self._support(np.maximum(alike, 0)), central]
         features: Floats = np.stack(columns, axis=1).astype(np.float32)
         return features
 
@@ -279,6 +331,9 @@ class Library:
 
     def _published(self, best: Candidate, channel: str) -> Answer:
         entry = self.entries[self._number_of[best.entry_id]]
+        overdue = entry.review_by < datetime.now(UTC).date()
+        if overdue and self._overdue == "silent":
+            return NOTHING
         return Answer(
             "answer",
             score=best.score,
@@ -287,23 +342,24 @@ class Library:
             text=entry.short if channel == "sms" else entry.chat_text,
             sources=tuple(citation.source() for citation in entry.sources),
             brings_human=entry.brings_human,
+            overdue=overdue,
         )
 
-    def _whole_entries(
-        self, wordings: Sequence[Sequence[str]], terms: Sequence[Mapping[str, float]]
+    @staticmethod
+    def _asked_of(
+        wordings: Sequence[Sequence[str]], terms: Sequence[Mapping[str, float]]
     ) -> list[dict[str, float]]:
-        """Each entry as one bag of terms: all its wordings, and its answer's words at half weight."""
-        whole = []
-        for number, (start, group) in enumerate(zip(self._starts, wordings, strict=True)):
+        """Each entry as one bag of terms: how many of its wordings hold each."""
+        bags: list[dict[str, float]] = []
+        begin = 0
+        for group in wordings:
             bag: defaultdict[str, float] = defaultdict(float)
-            for found in terms[start : start + len(group)]:
+            for found in terms[begin : begin + len(group)]:
                 for term in found:
                     bag[term] += 1.0
-            if number < len(self.entries):
-                for term in self._terms.of(self.entries[number].chat_text):
-                    bag[term] += 0.5
-            whole.append(dict(bag))
-        return whole
+            begin += len(group)
+            bags.append(bag)
+        return bags
 
 
 def read_groups(path: Path) -> dict[str, list[str]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from knowledge.entries import load_entries
+from knowledge.entries import Entry, load_entries
 from knowledge.library import SEARCH, Library, Scorer, read_groups
 from knowledge.terms import plain
 from knowledge.tuning import measure, read_questions
@@ -28,13 +29,22 @@ def test_questions_measured_on_are_no_wordings(library: Library) -> None:
     assert all(one.entries <= known for one in QUESTIONS)
 
 
+def test_there_are_questions_of_our_own_about_every_entry_and_about_what_is_not_ours(
+    library: Library,
+) -> None:
+    answered = [one for one in QUESTIONS if one.entries]
+    assert len(answered) >= 600
+    assert len(QUESTIONS) - len(answered) >= 150
+    assert {entry.id for entry in library.entries} == frozenset().union(*(one.entries for one in answered))
+
+
 def test_unseen_questions_find_their_entry_and_others_are_declined(library: Library) -> None:
-    found = measure(library, QUESTIONS)
-    assert found.recall_1 >= 0.82
-    assert found.recall_3 >= 0.95
-    assert found.right >= 0.62
+    found = measure(library, [one for one in QUESTIONS if one.held_out])
+    assert found.recall_1 >= 0.83
+    assert found.recall_3 >= 0.93
+    assert found.right >= 0.68
     assert found.wrong <= 0.07
-    assert found.declined >= 0.93
+    assert found.declined >= 0.90
 
 
 def test_a_wording_left_out_still_finds_its_entry() -> None:
@@ -123,3 +133,17 @@ def test_a_look_up_stays_far_from_the_limit_of_understanding(library: Library) -
     for one in QUESTIONS:
         library.answer(one.question)
     assert (time.process_time() - started) / len(QUESTIONS) < 0.05
+
+
+def _late(library: Library) -> list[Entry]:
+    due = datetime.now(UTC).date() - timedelta(days=1)
+    before = due - timedelta(days=365)
+    return [entry.model_copy(update={"checked_on": before, "review_by": due}) for entry in library.entries]
+
+
+def test_an_entry_past_its_day_of_review_answers_marked_or_not_at_all(library: Library) -> None:
+    question = "老板拖欠工资不给怎么办"
+    assert not library.answer(question).overdue
+    cautious = Library.load(entries=_late(library), overdue="caution").answer(question)
+    assert (cautious.outcome, cautious.overdue) == ("answer", True)
+    assert Library.load(entries=_late(library), overdue="silent").answer(question).outcome == "nothing"
