@@ -63,6 +63,7 @@ class Options:
     """
 
     encoder: str = PACKAGED
+    overdue: str = "caution"  # what an entry past its day of review does; see knowledge in config.yml
     rasa: RasaAddress | None = None
     model: str = ""  # the desk's own model file, "" for the packaged one …
     model_sha256: str = ""  # … and what it must be
@@ -447,6 +448,7 @@ def brain_of(settings: Settings, *, waits_for_entries: bool = False) -> Brain:
     model = models.in_charge(settings)
     options = Options(
         encoder=wanted.encoder,
+        overdue=settings.knowledge.overdue,
         rasa=address_of(wanted.rasa) if wanted.engine == "rasa" else None,
         model="" if model is None else str(model.path.absolute()),
         model_sha256="" if model is None else model.sha256,

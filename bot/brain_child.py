@@ -104,6 +104,7 @@ class Knowledge:
         self._shipped = list(shipped().values())
         titles = [entry.title for entry in self._shipped]
         self._encoder: Any = like._encoder if like else _encoder(options, titles)
+        self._overdue = options.get("overdue", "caution")
         self._wanted: dict[str, Any] | None = None
         self._building: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -165,7 +166,7 @@ class Knowledge:
         entries = Overlay.from_json(overlay).over(self._shipped)
         if not entries:
             return None
-        library = Library.load(entries=entries, encoder=self._encoder)
+        library = Library.load(entries=entries, encoder=self._encoder, overdue=self._overdue)
         library.answer("你好")
         return library
 
