@@ -191,6 +191,18 @@ async def test_an_entry_past_its_review_date_says_so_first(site: Site) -> None:
     assert page.index("已过了复核日期") < page.index("<h2>回答</h2>")
 
 
+async def test_an_operator_may_have_overdue_entries_left_out(storage: Storage) -> None:
+    def more(app: Any) -> None:
+        app[help_site.SHELL].brain = Brain()
+        help_site.setup(app, app[help_site.SHELL])
+
+    async with workbench(storage, more=more, knowledge={"overdue": "silent"}) as bench:
+        site = Site(bench, Brain())
+        await site.publish()
+        bench.later = timedelta(days=91)
+        await site.get(ADDRESS, 404)
+
+
 async def test_what_an_editor_wrote_cannot_become_markup(site: Site) -> None:
     await site.publish(
         title="能不能<b>喝水</b>吗", short="可以。<script>alert(1)</script>打12333，说清楚就行。"
@@ -391,8 +403,15 @@ async def test_distress_offers_a_human_before_the_results(site: Site) -> None:
     await site.publish()
     site.brain.judges("medium", answer=Answer("answer", entry_id=OWN))
     page = await site.search("好累，什么都不想做")
-    assert page.index("不用等到撑不住") < page.index(FIELDS["short"])
+    assert page.index("也不用等到撑不住") < page.index(FIELDS["short"])
     assert "先看这里" not in page
+
+
+async def test_an_answer_that_never_stands_alone_offers_a_human_in_the_results_too(site: Site) -> None:
+    await site.publish(brings_human=True)
+    site.brain.judges("none", answer=Answer("answer", entry_id=OWN))
+    page = await site.search("朋友总被人欺负")
+    assert page.index("也不用等到撑不住") < page.index(FIELDS["short"])
 
 
 async def test_a_flood_of_searches_is_judged_by_the_lexicon_and_not_left_waiting(

@@ -27,8 +27,8 @@ _WAIT_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`safety` is the key of the approved text that stands first, "" where nothing sounds like danger. `care`: distress, a human is
-    offered first. `answer` is the entry that answers, `others` further ones."""
+    """`safety` is the key of the approved text that stands first, "" where nothing sounds like danger. `care`: distress, or an
+    answer that never stands alone: a human is offered first. `answer` is the entry that answers, `others` further ones."""
 
     safety: str = ""
     care: bool = False
@@ -59,7 +59,10 @@ class Search:
         others = {
             e.id: e for e in [*entries, *shelf.near(words, _SHOWN)] if first is None or e.id != first.id
         }
-        care = not safety and risk_rank(understood.risk) >= risk_rank("medium")
+        distress = risk_rank(understood.risk) >= risk_rank("medium") or (
+            first is not None and first.brings_human
+        )
+        care = distress and not safety
         return Found(safety, care, first, tuple(others.values())[:_SHOWN])
 
     async def _think(self, words: str) -> Thought:

@@ -130,6 +130,8 @@ class Shelves:
             if self._shelf is not None and (self._shelf.generation, self._shelf.day) == (number, day):
                 return
             entries = await desk.live_entries(session, day)
+        if self._shell.settings.knowledge.overdue == "silent":
+            entries = [entry for entry in entries if entry.review_by >= day]
         self._shelf = await asyncio.to_thread(Shelf, entries, day, number)
 
 

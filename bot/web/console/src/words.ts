@@ -230,6 +230,8 @@ export const recordAction = look({
   'unanswered.take': '未答问题收进条目',
   'unanswered.dismiss': '未答问题不需要条目',
   'unanswered.reopen': '未答问题放回',
+  'law.import': '导入法律',
+  'law.remove': '拿掉法律的一个版本',
   'model.promote': '启用模型',
   'model.back': '退回模型',
 })

@@ -22,7 +22,7 @@
 % endif
 % if care:
 <div class="human" role="note">
-  <p>听起来你现在不太好受。不用等到撑不住，现在就可以和人说说。</p>
+  <p>这样的事不用你一个人扛，也不用等到撑不住。现在就可以和人说说。</p>
   <p>${parent.talk('和人聊聊')} ${parent.call(site.numbers['psychological'], '心理援助热线')}</p>
 </div>
 % endif
