@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import erasing, outbox
@@ -19,8 +21,11 @@ from bot.storage import Storage
 from bot.tables import ChatSession, Delivery, Fact, LoginSession, Quota, ReturnCode
 from escalation import erasure, roster
 from escalation.tables import Conversation, Erasure, Person, Screen
+from knowledge.entries import shipped
+from knowledge.tables import KnowledgeEntry
 from tests.escalation.conftest import Desk
 
+CHINA = ZoneInfo("Asia/Shanghai")
 NIGHT = datetime(2026, 3, 2, 18, 59, tzinfo=UTC)  # 02:59 in China
 
 
@@ -196,3 +201,16 @@ async def test_a_held_erasure_is_carried_out_by_the_daily_job(desk: Desk, daily:
     await legal_hold(False)
     assert (await daily.once(desk.now))["erased"] == 1
     assert (await desk.row(Person, row.person_id)).data_key is None
+
+
+async def test_entries_past_their_review_date_are_marked_for_a_person(desk: Desk, daily: Daily) -> None:
+    last = max(entry.review_by for entry in shipped().values())
+    desk.now = datetime(last.year, last.month, last.day, 20, tzinfo=UTC)
+    late = sum(entry.review_by < desk.now.astimezone(CHINA).date() for entry in shipped().values())
+    assert late > 0
+    assert (await daily.once(desk.now))["entries_to_check"] == late
+    assert (await daily.once(desk.now))["entries_to_check"] == 0
+    async with desk.storage.read() as session:
+        found = list(await session.scalars(select(KnowledgeEntry)))
+    assert {row.to_check for row in found} == {"review_due"}
+    assert len(found) == late
