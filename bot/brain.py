@@ -6,8 +6,9 @@ fallback lexicon, and if that is silent too, goes to a human as `medium`. What e
 child once. Many questions are asked a few at a time, and whoever has danger in hand gets the next child that is free: being
 busy must not look like having failed. Children load the models; this process stays small.
 
-Entries that were published or retired reach the children by `follow`: each builds the new library beside the one it answers from, and
-changes over when it is ready. A child that starts later begins with the newest.
+Entries that were published or retired reach the children by `follow`: one child after the other builds the new library beside the
+one it answers from, and changes over when it is ready; the others go first where there is something to think about. A child that
+starts later begins with the newest.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ _LENGTH = struct.Struct("!I")
 _START_SECONDS = 30
 _START_SECONDS_LARGE = 600  # a large encoder reads every wording of every entry at its start
 _TELL_SECONDS = 10.0  # for a child to take in what it is to build: thousands of entries are megabytes of JSON
+_BUILDING_LOOK = 0.2  # seconds between looks whether a child has built its library
 _SHARE = 16  # questions a child gets at once: some 50 ms, after which an urgent one may go first
 
 
@@ -115,7 +117,8 @@ class _Child:
         self._process = process
         self.rasa_trouble = ""  # why Rasa was not heard the last time; "" where it was, or is not asked
         self.entries_trouble = ""  # why it could not take the newest entries into use
-        self.entries: Overlay | None = None  # what it was told last
+        self.entries: Overlay | None = None  # what it was told last …
+        self.building = False  # … and whether it still answers from those before
 
     @classmethod
     async def start(
@@ -190,6 +193,15 @@ class _Child:
         self.entries = entries
 
     async def look_up(self, asked: dict[str, Any], limit: float) -> LookedUp:
+    async def how_far(self, limit: float) -> None:
+        """Ask whether it still builds. Raises _Failed."""
+        try:
+            async with asyncio.timeout(limit):
+                await self._send({"how_far": True})
+                self._heed(await self._receive())
+        except (TimeoutError, asyncio.IncompleteReadError, OSError, orjson.JSONDecodeError):
+            raise _Failed([]) from None
+
         """Raises _Failed."""
         try:
             async with asyncio.timeout(limit):
@@ -212,6 +224,7 @@ class _Child:
         self.rasa_trouble = str(reply.get("rasa_trouble", ""))
         self.entries_trouble = str(reply.get("entries_trouble", ""))
 
+        self.building = bool(reply.get("building", False))
     async def kill(self) -> None:
         if self._process.returncode is None:
             self._process.kill()
@@ -258,6 +271,8 @@ class Brain:
         self._entries = None if waits_for_entries else NO_OVERLAY
         self._entries_known = asyncio.Event()
         self._idle: deque[_Child] = deque()
+        self._builder: _Child | None = None  # the child that is told now, or builds
+        self._rolling_out: asyncio.Task[None] | None = None
         self._waiting: dict[bool, deque[asyncio.Future[_Child]]] = {True: deque(), False: deque()}
         self._children: set[_Child] = set()
         self._replacing: set[asyncio.Task[None]] = set()
@@ -321,11 +336,12 @@ class Brain:
         return thoughts + [fall_back(q.text) for q in rest]
 
     def follow(self, entries: Overlay) -> None:
-        """From now on answer from these. Never waits: each child is told when it is free, and builds while it answers."""
+        """From now on answer from these. Never waits: a child is told when it is free, and builds while it answers."""
         self._entries = entries
         self._entries_known.set()
-        for _ in range(len(self._idle)):
-            self._give(self._idle.popleft())
+        if self._rolling_out is None or self._rolling_out.done():
+            self._rolling_out = asyncio.create_task(self._roll_out(), name="brain-entries")
+            self._keep(self._rolling_out)
 
     async def look_up(
         self, question: str, *, channel: str = "web", category: str = "", last_entry: str = "", limit: int = 5
@@ -367,7 +383,10 @@ class Brain:
         return turn.result() if came else None
 
     def _give(self, child: _Child) -> None:
-        if child.entries is not self._entries and not self._closing:
+        if child is self._builder and not child.building:
+            self._builder = None
+        if child.entries is not self._entries and self._builder is None and not self._closing:
+            self._builder = child
             self._keep(asyncio.create_task(self._tell(child), name="brain-tell"))
             return
         for lane in (self._waiting[True], self._waiting[False]):
@@ -376,7 +395,35 @@ class Brain:
                 if not turn.done():
                     turn.set_result(child)
                     return
-        self._idle.append(child)
+        if child.building:  # its answers take a little longer: the others first
+            self._idle.append(child)
+        else:
+            self._idle.appendleft(child)
+
+    async def _roll_out(self) -> None:
+        """Until every child has the newest entries in use: look how far the one that builds is, then have the next build."""
+        while any(child.building or child.entries is not self._entries for child in self._children):
+            for child in list(self._idle):
+                if child.building:
+                    self._idle.remove(child)
+                    await self._look_how_far(child)
+                elif child.entries is not self._entries and self._builder is None:
+                    self._idle.remove(child)
+                    self._give(child)
+            await asyncio.sleep(_BUILDING_LOOK)
+
+    async def _look_how_far(self, child: _Child) -> None:
+        try:
+            await child.how_far(self._limit)
+        except _Failed:
+            await self._replace(child)
+        except BaseException:  # we are closing
+            self._children.discard(child)
+            await child.kill()
+            raise
+        else:
+            self._watch(child)
+            self._give(child)
 
     async def _tell(self, child: _Child) -> None:
         """Bring a free child the newest entries, then give it back."""
@@ -409,6 +456,8 @@ class Brain:
     async def _replace(self, child: _Child) -> None:
         self._children.discard(child)
         await child.kill()
+        if child is self._builder:
+            self._builder = None
         if self._closing:
             return
         self._keep(asyncio.create_task(self._restart(), name="brain-restart"))

@@ -2,8 +2,8 @@
 
 Run as `python -m bot.brain_child MEMORY_MB`. Frames are a 4-byte length and JSON: first one in with the options, one in with what the
 desk changed of the shipped entries, and one out when it is ready. Then either a list of questions, and one out for each; or
-{"entries": …}, newer ones to answer from; or {"look_up": …}, a question of the staff. It holds the models, does nothing else, and
-may be killed at any moment.
+{"entries": …}, newer ones to answer from; {"how_far": true}, whether they are in use; or {"look_up": …}, a question of the staff. It
+holds the models, does nothing else, and may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
         raise SystemExit(1) from None
     gc.collect()
     gc.freeze()
-    _send(sink, {"ready": True, "model_trouble": model_trouble} | _troubles(engine, knowledge))
+    _send(sink, {"ready": True, "model_trouble": model_trouble} | _state(engine, knowledge))
     # From here on nothing it prints is seen: a library's last words may quote what it read.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -57,11 +57,12 @@ def main() -> None:
         if isinstance(asked, list):
             for question in asked:
                 _send(sink, _think(engine, knowledge, question))
-        elif "entries" in asked:
-            knowledge.follow(asked["entries"])
-            _send(sink, _troubles(engine, knowledge))
+        elif "look_up" in asked:
+            _send(sink, _look_up(knowledge, asked["look_up"]) | _state(engine, knowledge))
         else:
-            _send(sink, _look_up(knowledge, asked["look_up"]) | _troubles(engine, knowledge))
+            if "entries" in asked:
+                knowledge.follow(asked["entries"])
+            _send(sink, _state(engine, knowledge))
 
 
 def _embedded(options: dict[str, Any]) -> tuple[Any, str]:
@@ -110,6 +111,10 @@ class Knowledge:
         self._lock = threading.Lock()
 
     def begin(self, overlay: dict[str, Any]) -> None:
+    @property
+    def building(self) -> bool:
+        return self._building is not None
+
         """Build the first library. Entries of the desk that cannot be used must not keep danger from being understood: they,
         and the shipped ones they stand for, are left out."""
         try:
@@ -195,7 +200,7 @@ def _think(engine: Any, knowledge: Knowledge, question: dict[str, Any]) -> dict[
                 category=understanding.category,
             )
         # orjson writes dataclasses
-        return {"understanding": understanding, "answer": answer} | _troubles(engine, knowledge)
+        return {"understanding": understanding, "answer": answer} | _state(engine, knowledge)
     except (Exception, MemoryError) as error:
         # The type only: an exception's text may hold the words.
         return {"error": type(error).__name__}
@@ -208,8 +213,13 @@ def _look_up(knowledge: Knowledge, asked: dict[str, Any]) -> dict[str, Any]:
         return {"error": type(error).__name__}
 
 
-def _troubles(engine: Any, knowledge: Knowledge) -> dict[str, str]:
-    return {"rasa_trouble": getattr(engine, "trouble", ""), "entries_trouble": knowledge.trouble}
+def _state(engine: Any, knowledge: Knowledge) -> dict[str, Any]:
+    """What goes with every answer: what is wrong, and whether newer entries are being built."""
+    return {
+        "rasa_trouble": getattr(engine, "trouble", ""),
+        "entries_trouble": knowledge.trouble,
+        "building": knowledge.building,
+    }
 
 
 def _receive(source: BinaryIO) -> Any:

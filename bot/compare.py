@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
@@ -65,7 +64,6 @@ async def _ask(asked: dict[str, Any]) -> dict[str, Any]:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,  # a library's last words may quote what it read
-            preexec_fn=_kindly,
         )
         try:
             async with asyncio.timeout(_SECONDS):
@@ -79,8 +77,3 @@ async def _ask(asked: dict[str, Any]) -> dict[str, Any]:
                     process.kill()
                 await process.wait()
     return found
-
-
-def _kindly() -> None:
-    """People who write come first."""
-    os.nice(10)

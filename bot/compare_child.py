@@ -16,6 +16,7 @@ from bot.brain_child import Knowledge
 
 def main() -> None:
     """See the module's first line."""
+    os.nice(10)  # people who write come first
     asked: dict[str, Any] = orjson.loads(sys.stdin.buffer.read())
     sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break the answer

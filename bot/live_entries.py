@@ -97,13 +97,17 @@ class LiveEntries:
         self._known = (overlay.generation, day)
 
     async def _watch(self) -> None:
+        failing = False
         async with self._shell.bus.listen() as news:
             while True:
                 await _told(news)
                 try:
                     await self.look()
+                    failing = False
                 except Exception as error:  # the entries in force stay; the next look is two seconds away
-                    log.error("entries.not_read", error=type(error).__name__)
+                    if not failing:
+                        log.error("entries.not_read", error=type(error).__name__)
+                    failing = True
 
 
 async def _told(news: asyncio.Queue[News]) -> None:

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from escalation import records
+from escalation.tables import Record
 from knowledge import overlay
 from knowledge.checks import Problem, problems_of
 from knowledge.entries import Entry, shipped
@@ -33,6 +34,7 @@ SHIPPED: Final = 0
 """The number of the text that came with the program, wherever a revision is named."""
 
 _OPEN: Final = ("draft", "submitted", "approved")  # a revision still on its way
+_RECORDED: Final = "knowledge_revision"  # the object of the records of steps
 _ONE: Final = 1  # the only row of knowledge_generation
 
 
@@ -179,6 +181,23 @@ async def comments(session: AsyncSession, entry_id: str) -> Sequence[KnowledgeCo
     await session.flush()
     found = await session.scalars(
         select(KnowledgeComment).where(KnowledgeComment.entry_id == entry_id).order_by(KnowledgeComment.id)
+    )
+    return found.all()
+
+
+async def steps(session: AsyncSession, entry_id: str, limit: int = 200) -> Sequence[Record]:
+    """What was done with an entry and by whom, newest first; `why` of each is "entry@number"."""
+    await session.flush()
+    revisions = select(KnowledgeRevision.id).where(KnowledgeRevision.entry_id == entry_id)
+    found = await session.scalars(
+        select(Record)
+        .where(
+            Record.object == _RECORDED,
+            or_(Record.object_id.in_(revisions), Record.object_id == 0),
+            Record.why.startswith(f"{entry_id}@", autoescape=True),
+        )
+        .order_by(Record.id.desc())
+        .limit(limit)
     )
     return found.all()
 
@@ -692,5 +711,5 @@ async def _changed(
     row.updated_at = now
     await session.flush()
     row_id, number = (0, SHIPPED) if revision is None else (revision.id, revision.number)
-    records.write(session, staff_id, f"entry.{step}", "knowledge_revision", row_id, now, f"{row.id}@{number}")
+    records.write(session, staff_id, f"entry.{step}", _RECORDED, row_id, now, f"{row.id}@{number}")
     await session.flush()

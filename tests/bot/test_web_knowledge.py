@@ -236,3 +236,6 @@ async def test_retired_it_is_gone_from_what_counsellors_look_up(bench: Workbench
     assert entry not in {one["id"] for one in await kong.get("/entries")}
     restored = await step(kong, "roll-back", entry=entry, number=desk.SHIPPED)
     assert (restored["state"], restored["live_number"]) == ("shipped", 0)
+    steps = await kong.get(f"/knowledge/entries/{entry}/steps")
+    done = [(one["step"], one["by"]["name"], one["number"]) for one in steps]
+    assert done == [("roll_back", "kong", 0), ("retire", "kong", 0)]

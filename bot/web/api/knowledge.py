@@ -255,6 +255,17 @@ class CommentShown(Given):
     text: str
 
 
+class EntryStep(Given):
+    """One thing that was done with an entry. `by` null: the program itself."""
+
+    at: Time
+    by: shapes.Named | None
+    step: str = Field(
+        description="draft、submit、approve、send_back、publish、reschedule、retire、roll_back、discard、to_check、checked"
+    )
+    number: int = Field(description="修订号；0：随程序提供的原文")
+
+
 class EntryWhole(EntryRow):
     """An entry with everything beside it. `text` is what is being worked at, else what is said."""
 
@@ -404,6 +415,28 @@ async def knowledge_revision(call: Call, asked: Nothing) -> EntryText:
         raise not_found()
     async with call.shell.storage.read() as session:
         return _text(await desk.text_of(session, entry_id, int(number)))
+
+
+@get(
+    "/knowledge/entries/{entry}/steps",
+    "谁对它做过什么，新的在前",
+    gives=list[EntryStep],
+    needs="entries.desk",
+)
+async def knowledge_steps(call: Call, asked: Nothing) -> list[EntryStep]:
+    entry_id = _entry(call)
+    async with call.shell.storage.read() as session:
+        found = await desk.steps(session, entry_id)
+        known = await names(session, [record.staff_id for record in found])
+    return [
+        EntryStep(
+            at=record.at,
+            by=None if record.staff_id is None else named(record.staff_id, known),
+            step=record.action.removeprefix("entry."),
+            number=int(record.why.rpartition("@")[2]),
+        )
+        for record in found
+    ]
 
 
 @get(
