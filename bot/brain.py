@@ -192,7 +192,6 @@ class _Child:
             raise _Failed([]) from None
         self.entries = entries
 
-    async def look_up(self, asked: dict[str, Any], limit: float) -> LookedUp:
     async def how_far(self, limit: float) -> None:
         """Ask whether it still builds. Raises _Failed."""
         try:
@@ -202,6 +201,7 @@ class _Child:
         except (TimeoutError, asyncio.IncompleteReadError, OSError, orjson.JSONDecodeError):
             raise _Failed([]) from None
 
+    async def look_up(self, asked: dict[str, Any], limit: float) -> LookedUp:
         """Raises _Failed."""
         try:
             async with asyncio.timeout(limit):
@@ -223,8 +223,8 @@ class _Child:
     def _heed(self, reply: dict[str, Any]) -> None:
         self.rasa_trouble = str(reply.get("rasa_trouble", ""))
         self.entries_trouble = str(reply.get("entries_trouble", ""))
-
         self.building = bool(reply.get("building", False))
+
     async def kill(self) -> None:
         if self._process.returncode is None:
             self._process.kill()
@@ -270,9 +270,9 @@ class Brain:
         self._entries_trouble = ""
         self._entries = None if waits_for_entries else NO_OVERLAY
         self._entries_known = asyncio.Event()
-        self._idle: deque[_Child] = deque()
         self._builder: _Child | None = None  # the child that is told now, or builds
         self._rolling_out: asyncio.Task[None] | None = None
+        self._idle: deque[_Child] = deque()
         self._waiting: dict[bool, deque[asyncio.Future[_Child]]] = {True: deque(), False: deque()}
         self._children: set[_Child] = set()
         self._replacing: set[asyncio.Task[None]] = set()
@@ -455,9 +455,9 @@ class Brain:
 
     async def _replace(self, child: _Child) -> None:
         self._children.discard(child)
-        await child.kill()
         if child is self._builder:
             self._builder = None
+        await child.kill()
         if self._closing:
             return
         self._keep(asyncio.create_task(self._restart(), name="brain-restart"))

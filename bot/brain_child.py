@@ -110,11 +110,11 @@ class Knowledge:
         self._building: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def begin(self, overlay: dict[str, Any]) -> None:
     @property
     def building(self) -> bool:
         return self._building is not None
 
+    def begin(self, overlay: dict[str, Any]) -> None:
         """Build the first library. Entries of the desk that cannot be used must not keep danger from being understood: they,
         and the shipped ones they stand for, are left out."""
         try:
