@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from bot import settings as config
+from bot.knowledge_cli import knowledge_cli
 from bot.laws_cli import laws_cli
 from bot.learning_cli import COMMANDS
 from bot.rasa_cli import rasa_cli
@@ -22,6 +23,7 @@ cli = typer.Typer(
 simulate_cli = typer.Typer(help="模拟微信、短信和网页来访，对着一个正在运行的服务。只发往本机。")
 cli.add_typer(simulate_cli, name="simulate")
 cli.add_typer(rasa_cli, name="rasa")
+cli.add_typer(knowledge_cli, name="knowledge")
 cli.add_typer(laws_cli, name="laws")
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="配置文件，默认 config.yml")]

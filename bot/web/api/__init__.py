@@ -14,6 +14,7 @@ from bot.web.api import (
     conversations,
     desk,
     drift,
+    entry_files,
     knowledge,
     laws,
     live,
@@ -43,6 +44,7 @@ _PARTS = (
     laws,
     knowledge,
     unanswered,
+    entry_files,
 )
 _DOCS = Path(__file__).parent.parent / "static" / "docs"
 

@@ -28,6 +28,7 @@ _TAGS = {
     "drift": "识别质量",
     "knowledge": "知识编辑台",
     "unanswered": "未答问题",
+    "entry_files": "条目的导入和导出",
 }
 _PROBLEMS = {
     400: "请求内容有误",
@@ -41,6 +42,7 @@ _PROBLEMS = {
     500: "程序出错，没有保存",
     503: "数据库暂不可用，没有保存",
 }
+_FILE: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _REF = "#/components/schemas/{model}"
 
 
@@ -89,9 +91,11 @@ def _operation(operation: Operation) -> dict[str, Any]:
         found["security"] = [{"session": [], "csrf": []}]
     if operation.needs:
         found["x-needs"] = operation.needs
-    if operation.method in ("GET", "DELETE"):
+    if operation.method in ("GET", "DELETE") or operation.file:
         found["parameters"] += _query_parameters(operation.asks)
-    elif operation.asks.model_fields:
+    if operation.file:
+        found["requestBody"] = {"required": True, "content": _FILE}
+    elif operation.method not in ("GET", "DELETE") and operation.asks.model_fields:
         required = any(f.is_required() for f in operation.asks.model_fields.values())
         schema = {"$ref": _REF.format(model=operation.asks.__name__)}
         found["requestBody"] = {"required": required, "content": {"application/json": {"schema": schema}}}
@@ -116,6 +120,8 @@ def _query_parameters(asks: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def _answer(gives: Any) -> dict[str, Any]:
+    if gives is bytes:
+        return {"description": "文件", "content": _FILE}
     schema = TypeAdapter(gives).json_schema(ref_template=_REF, mode="serialization")
     schema.pop("$defs", None)
     if "$ref" not in schema and schema.get("type") == "object" and isinstance(gives, type):
@@ -139,7 +145,9 @@ def _refusals(operation: Operation) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    asked = {o.asks for o in operations if o.method not in ("GET", "DELETE") and o.asks.model_fields}
+    asked = {
+        o.asks for o in operations if o.method not in ("GET", "DELETE") and not o.file and o.asks.model_fields
+    }
     given = {m for o in operations for m in _models(o.gives)} | {Problem}
     pairs: Sequence[Any] = [(m, "validation") for m in sorted(asked, key=_name)] + [
         (m, "serialization") for m in sorted(given, key=_name)

@@ -63,6 +63,7 @@ class Operation:
     status: int = 200
     per_minute: int = 0
     refuses: Sequence[int] = ()
+    file: int = 0  # the body is a file of at most so many bytes (Call.file), and `asks` the query
     tag: str = ""
 
 
@@ -106,6 +107,10 @@ class Call:
     def tell(self, what: What, conversation_id: int = 0, **extra: Any) -> None:
         """News for the screens, after the commit. Ids, levels and states only."""
         self.shell.bus.publish(News(what, conversation_id, extra or None))
+
+    async def file(self, most: int) -> bytes:
+        """The body as it came. Raises Refused (413)."""
+        return await _body(self.request, most)
 
     async def write(self, work: Callable[[AsyncSession], Awaitable[T]], *, urgent: bool = False) -> T:
         return await self.shell.storage.write(work, urgent=urgent)
@@ -162,6 +167,8 @@ def route(operation: Operation) -> web.RouteDef:
         call = await _admit(request, operation)
         asked = await _read(request, operation)
         given = await operation.run(call, asked)
+        if isinstance(given, web.Response):  # a file to keep
+            return given
         # Serialised by the declared model: what is not in the contract cannot slip out.
         body = adapter.dump_json(adapter.validate_python(given), by_alias=True)
         response = web.Response(
@@ -240,7 +247,7 @@ async def _within_limits(request: web.Request, operation: Operation, me: SignedI
 
 
 async def _read(request: web.Request, operation: Operation) -> BaseModel:
-    if operation.method in _SAFE or operation.method == "DELETE":
+    if operation.method in _SAFE or operation.method == "DELETE" or operation.file:
         raw: Any = {}
         for name, value in request.query.items():
             if name in raw:
@@ -254,9 +261,7 @@ async def _read(request: web.Request, operation: Operation) -> BaseModel:
         raise from_validation(error) from None
 
 
-async def _json(request: web.Request) -> Any:
-    """The body as JSON; an empty one is an empty object. Raises Refused: 413, 415, 400."""
-    limit = request.config_dict[SHELL].settings.server.max_body_bytes
+async def _body(request: web.Request, limit: int) -> bytes:
     too_large = Refused(413, "too_large", f"内容超过 {limit // 1024} KB，没有保存。")
     if (request.content_length or 0) > limit:
         raise too_large
@@ -265,6 +270,12 @@ async def _json(request: web.Request) -> Any:
         body += chunk
         if len(body) > limit:
             raise too_large
+    return bytes(body)
+
+
+async def _json(request: web.Request) -> Any:
+    """The body as JSON; an empty one is an empty object. Raises Refused: 413, 415, 400."""
+    body = await _body(request, request.config_dict[SHELL].settings.server.max_body_bytes)
     if not body:
         return {}
     if request.content_type != "application/json":
