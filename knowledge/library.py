@@ -137,22 +137,22 @@ class Ranked:
 
 
 class Meaning:
-    """The dense half: how near a question's meaning is to each wording, and to each entry's wordings as a whole.
+    """The dense half: how near a question's meaning is to that of each group of wordings, by the groups' centres.
 
-    Vectors are first freed of what all wordings share (their mean), so that what is left tells entries apart.
+    Vectors are first freed of what all wordings share (their mean), so that what is left tells entries apart. The nearest
+    single wording told nothing more (measured), and centres alone are what keeps 10,000 entries within milliseconds.
     """
 
     def __init__(self, encoder: Encoder, wordings: Sequence[str], starts: NDArray[np.int64]) -> None:
         self._encoder = encoder
         vectors = encoder.encode(wordings)
         self._usual = vectors.mean(axis=0)
-        self._vectors = _unit(vectors - self._usual)
-        self._centres = _unit(np.add.reduceat(self._vectors, starts))
+        self._centres = _unit(np.add.reduceat(_unit(vectors - self._usual), starts))
 
-    def match(self, question: str) -> tuple[Floats, Floats]:
-        """Cosines with each wording, shape (wordings,), and with each group's centre, shape (groups,)."""
-        vector = _unit(self._encoder.encode([question]) - self._usual)[0]
-        return self._vectors @ vector, self._centres @ vector
+    def match(self, question: str) -> Floats:
+        """Cosines with each group's centre, shape (groups,)."""
+        alike: Floats = self._centres @ _unit(self._encoder.encode([question]) - self._usual)[0]
+        return alike
 
 
 def _unit(vectors: Floats) -> Floats:
@@ -312,8 +312,7 @@ class Library:
             np.pad(text, (0, len(whole) - len(text))) / max(text_possible, 1e-6),
         ]
         if self._meaning is not None:
-            alike, central = self._meaning.match(question)
-            columns += [self._best(alike), self._support(np.maximum(alike, 0)), central]
+            columns.append(self._meaning.match(question))
         features: Floats = np.stack(columns, axis=1).astype(np.float32)
         return features
 

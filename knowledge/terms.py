@@ -56,9 +56,10 @@ class Terms:
         for concept, words in (concepts or {}).items():
             for word in words:
                 self._concept_of.setdefault(plain(str(word)), []).append(concept)
-        by_length = sorted(self._concept_of, key=len, reverse=True)
-        # A lookahead finds overlapping words, so that 家暴 inside a longer word still counts.
-        self._words = re.compile(f"(?=({'|'.join(map(re.escape, by_length)) or '(?!)'}))")
+        self._concept_of.pop("", None)
+        self._words_by_first: dict[str, list[str]] = {}
+        for word in sorted(self._concept_of, key=len, reverse=True):
+            self._words_by_first.setdefault(word[0], []).append(word)
 
     def of(self, text: str) -> dict[str, float]:
         """Terms of a text with their weight.
@@ -68,9 +69,13 @@ class Terms:
         """
         bare = plain(text)
         terms: dict[str, float] = {}
-        for match in self._words.finditer(bare):
-            for concept in self._concept_of[match.group(1)]:
-                terms["§" + concept] = 2.0
+        # The longest word at every place: words may overlap, so that 家暴 inside a longer word still counts.
+        for place, first in enumerate(bare):
+            for word in self._words_by_first.get(first, ()):
+                if bare.startswith(word, place):
+                    for concept in self._concept_of[word]:
+                        terms["§" + concept] = 2.0
+                    break
         for piece in _PARTICLES.sub("", _FILLERS.sub(" ", bare)).split():
             for character in piece:
                 terms[character] = 0.8

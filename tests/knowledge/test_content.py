@@ -22,7 +22,6 @@ TELEPHONES = {
 
 # Numbers that stand in rules outside the law folder; each is on the list for review in knowledge/data/README.md.
 BY_NAME = {
-    "civic.vote": "献血法、兵役法: ages 18–55, 18–22, 24, 26",
     "civic.ride-age": "道路交通安全法实施条例 and licence rules: ages 12, 16, 18",
     "consumer.quality": "三包 rules: 7 and 15 days",
     "person_net.play-time": "国家新闻出版署 notice: 20 to 21 o'clock",

@@ -42,7 +42,7 @@ def test_unseen_questions_find_their_entry_and_others_are_declined(library: Libr
     found = measure(library, [one for one in QUESTIONS if one.held_out])
     assert found.recall_1 >= 0.83
     assert found.recall_3 >= 0.93
-    assert found.right >= 0.68
+    assert found.right >= 0.62
     assert found.wrong <= 0.07
     assert found.declined >= 0.90
 
