@@ -58,13 +58,14 @@ function setClock(date: string | null): void {
 async function ask<T>(method: string, path: string, body?: unknown, within = TIMEOUT_MS): Promise<T> {
   const headers: Record<string, string> = { Accept: 'application/json' }
   if (method !== 'GET') headers['X-CSRF-Token'] = csrf
-  if (body !== undefined) headers['Content-Type'] = 'application/json'
+  if (body instanceof Blob) headers['Content-Type'] = 'application/octet-stream'
+  else if (body !== undefined) headers['Content-Type'] = 'application/json'
   let answer: Response
   try {
     answer = await fetch(`/api${path}`, {
       method,
       headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body === undefined || body instanceof Blob ? body : JSON.stringify(body),
       credentials: 'same-origin',
       cache: 'no-store',
       signal: AbortSignal.timeout(within),
@@ -101,6 +102,8 @@ function plain(status: number): string {
 export const get = <T>(path: string): Promise<T> => ask('GET', path)
 /** `within`: milliseconds; longer than usual only where the server has to think. */
 export const post = <T = unknown>(path: string, body: unknown = {}, within?: number): Promise<T> => ask('POST', path, body, within)
+/** A file as it is, in the body. */
+export const upload = <T = unknown>(path: string, file: Blob, within?: number): Promise<T> => ask('POST', path, file, within)
 export const patch = <T = unknown>(path: string, body: unknown): Promise<T> => ask('PATCH', path, body)
 export const remove = <T = unknown>(path: string): Promise<T> => ask('DELETE', path)
 

@@ -1,5 +1,5 @@
 /** The editing desk (知识库): what its API says, and every call of its pages. Days are 2026-11-23. */
-import { get, post, remove } from './http'
+import { get, post, remove, upload } from './http'
 import type { Id, Named, Time, Who } from './types'
 
 export type Day = string
@@ -365,3 +365,33 @@ export const attachUnanswered = (items: Id[], entry: string, version: number, wo
   post<TakenInto>('/unanswered/attach', { items, entry, version, wordings, sure })
 export const dismissUnanswered = (items: Id[], why: string) => post('/unanswered/dismiss', { items, why })
 export const reopenUnanswered = (items: Id[]) => post('/unanswered/reopen', { items })
+
+// files in and out
+
+export type FileFormat = 'xlsx' | 'csv' | 'yaml'
+
+export interface RowProblem {
+  row: number
+  column: string
+  head: string
+  item: number
+  message: string
+}
+
+export interface Imported {
+  new: string[]
+  changed: string[]
+  same: string[]
+  trial: boolean
+}
+
+export function formatOf(name: string): FileFormat | null {
+  const ending = name.toLowerCase().split('.').at(-1)
+  return ending === 'xlsx' || ending === 'csv' ? ending : ending === 'yml' || ending === 'yaml' ? 'yaml' : null
+}
+
+/** The address of a file with what is said now; a category's only where one is given. */
+export const exportAddress = (format: FileFormat, category: string): string =>
+  `/api/knowledge/export?format=${format}${category ? `&category=${category}` : ''}`
+export const importFile = (file: File, format: FileFormat, trial: boolean) =>
+  upload<Imported>(`/knowledge/import?format=${format}&trial=${trial ? 'yes' : 'no'}`, file, LONG_MS)
