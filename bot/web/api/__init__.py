@@ -11,6 +11,7 @@ from bot.shell import SHELL, Shell
 from bot.web import security
 from bot.web.api import (
     account,
+    case_entries,
     conversations,
     desk,
     drift,
@@ -45,6 +46,7 @@ _PARTS = (
     knowledge,
     unanswered,
     entry_files,
+    case_entries,
 )
 _DOCS = Path(__file__).parent.parent / "static" / "docs"
 

@@ -29,6 +29,7 @@ _TAGS = {
     "knowledge": "知识编辑台",
     "unanswered": "未答问题",
     "entry_files": "条目的导入和导出",
+    "case_entries": "从已结工单起草条目",
 }
 _PROBLEMS = {
     400: "请求内容有误",

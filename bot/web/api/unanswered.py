@@ -524,7 +524,26 @@ async def _taken(
     *,
     there: bool = False,
 ) -> TakenInto:
-    """Write the draft and take the questions up. `there`: the entry must exist already."""
+    """Write the draft and take the questions up."""
+    me, now = call.me, call.now
+
+    async def take(session: AsyncSession) -> None:
+        await unanswered.take(session, items, entry_id, desk=me.desk, staff_id=me.id, now=now)
+
+    return await drafted(call, entry_id, version, change, note, take, there=there)
+
+
+async def drafted(
+    call: Call,
+    entry_id: str,
+    version: int,
+    change: Callable[[Mapping[str, Any]], dict[str, Any]],
+    note: str,
+    also: Callable[[AsyncSession], Awaitable[None]],
+    *,
+    there: bool = False,
+) -> TakenInto:
+    """Write a draft and what belongs to it in one commit. `there`: the entry must exist, and `change` gets its fields."""
     await asyncio.to_thread(shipped)
     me, now, day = call.me, call.now, today(call.now, call.shell.settings.desk.timezone)
 
@@ -535,7 +554,7 @@ async def _taken(
         made = await desk.draft(
             session, entry_id, change(fields), version=version, staff_id=me.id, now=now, note=note
         )
-        await unanswered.take(session, items, entry_id, desk=me.desk, staff_id=me.id, now=now)
+        await also(session)
         row = await desk.one(session, entry_id, day)
         return TakenInto(entry=entry_id, number=made.number, version=row.version)
 
