@@ -69,6 +69,7 @@ class Options:
     rasa: RasaAddress | None = None
     model: str = ""  # the desk's own model file, "" for the packaged one …
     model_sha256: str = ""  # … and what it must be
+    thresholds: tuple[float, ...] | None = None  # low, medium, high, critical; None for the model's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,6 +492,12 @@ class Brain:
                 wait = min(wait * 2, 30)
 
 
+def thresholds_of(settings: Settings) -> tuple[float, ...] | None:
+    """The thresholds that the settings ask for, as `Engine.load` takes them."""
+    wanted = settings.understanding.thresholds
+    return None if wanted is None else (wanted.low, wanted.medium, wanted.high, wanted.critical)
+
+
 def brain_of(settings: Settings, *, waits_for_entries: bool = False) -> Brain:
     """The brain that the settings ask for, not begun. See Brain for `waits_for_entries`. Raises ConfigProblem."""
     wanted = settings.understanding
@@ -501,6 +508,7 @@ def brain_of(settings: Settings, *, waits_for_entries: bool = False) -> Brain:
         rasa=address_of(wanted.rasa) if wanted.engine == "rasa" else None,
         model="" if model is None else str(model.path.absolute()),
         model_sha256="" if model is None else model.sha256,
+        thresholds=thresholds_of(settings),
     )
     return Brain(
         processes=wanted.processes,

@@ -69,15 +69,16 @@ def _embedded(options: dict[str, Any]) -> tuple[Any, str]:
     """The engine with the desk's own model; where that cannot be trusted, with the packaged one, and why."""
     from nlu.engine import Engine
 
+    thresholds = options.get("thresholds")
     if not options.get("model"):
-        return Engine.load(), ""
+        return Engine.load(thresholds=thresholds), ""
     path = Path(options["model"])
     try:
         if hashlib.sha256(path.read_bytes()).hexdigest() != options["model_sha256"]:
             raise ValueError("the file is not the one that was promoted")
-        return Engine.load(path), ""
+        return Engine.load(path, thresholds), ""
     except Exception as error:
-        return Engine.load(), f"{path.name}: {type(error).__name__}: {error}"
+        return Engine.load(thresholds=thresholds), f"{path.name}: {type(error).__name__}: {error}"
 
 
 def _engine(options: dict[str, Any], engine: Any) -> Any:

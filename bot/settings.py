@@ -177,6 +177,18 @@ _PACKAGED = "packaged"
 _SENTENCE_TRANSFORMERS = "sentence-transformers:"
 
 
+class Thresholds(Section):
+    """From which probability on a message is low, medium, high, critical. What each buys: docs/understanding.md.
+
+    At most 0.6: above that, the level would say that danger is unlikely where it is not.
+    """
+
+    low: float = Field(gt=0, le=0.6)
+    medium: float = Field(gt=0, le=0.6)
+    high: float = Field(gt=0, le=0.6)
+    critical: float = Field(gt=0, le=0.6)
+
+
 class UnderstandingSection(Section):
     engine: Literal["embedded", "rasa"] = "embedded"
     rasa: RasaSection = RasaSection()
@@ -184,6 +196,7 @@ class UnderstandingSection(Section):
     encoder: str = _PACKAGED
     # The desk's own model that `qingting promote` put in charge, where there is one; else and for `packaged` the program's.
     model: Literal["promoted", "packaged"] = "promoted"
+    thresholds: Thresholds | None = None  # the model's own where nothing is said
     processes: int = Field(default=2, ge=1, le=64)
     limit_seconds: float = Field(default=1.0, gt=0)  # promise 4
     memory_mb: int = 1024  # of the process that understands

@@ -7,7 +7,11 @@
 No I/O but its own files. Nothing in this room keeps, logs or raises a message's text.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# Before numpy loads: one message at a time needs one core, and more threads than that only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from .understanding import (
     INTENTS,

@@ -547,6 +547,28 @@ def misses(lines: Sequence[Line], pairs: Sequence[Pair]) -> list[tuple[Line, Und
     )
 
 
+def bought(model: Path | None, lines: Sequence[Line], level: Risk = "high") -> Iterator[str]:
+    """What each threshold of one level buys, the others left as they are: rows of a Markdown table."""
+    from .engine import Engine
+    from .model import Model
+
+    usual = Model.load(model).thresholds
+    place = RISKS.index(level) - 1
+    yield f"| threshold for {level} | recall | precision | false alarms |"
+    yield "|---|---|---|---|"
+    for threshold in sorted({0.2, 0.3, 0.4, 0.5, 0.6, usual[place]}):
+        chosen = [*usual[:place], threshold, *usual[place + 1 :]]
+        pairs = judged(Engine.load(model, chosen), lines)
+        reached = [(gold, risk_rank(said.risk) > place) for gold, said in pairs]
+        truly = [(risk_rank(gold.risk) > place, hit) for gold, hit in reached if gold.risk is not None]
+        found = share(hit for true, hit in truly if true)
+        right, false = (
+            share(true for true, hit in truly if hit),
+            share(hit for true, hit in truly if not true),
+        )
+        yield f"| {threshold}{' (shipped)' if threshold == usual[place] else ''} | {found} | {right} | {false} |"
+
+
 def _engine(path: Path | None) -> Engine:
     from .engine import Engine
 
@@ -554,13 +576,21 @@ def _engine(path: Path | None) -> Engine:
 
 
 def main() -> None:
-    """`python -m nlu.evaluate report [--model FILE] [--data FOLDER] [--worst N]`."""
+    """`python -m nlu.evaluate report|thresholds [--model FILE] [--data FOLDER] [--worst N] [--level LEVEL]`.
+
+    `report` is about the held-out themes; `thresholds` about the tuning themes, because choosing is not measuring.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["report"])
+    parser.add_argument("what", choices=["report", "thresholds"])
     parser.add_argument("--model", type=Path, default=None)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--worst", type=int, default=10)
+    parser.add_argument("--level", choices=RISKS[1:], default="high")
     options = parser.parse_args()
+    if options.what == "thresholds":
+        tuning = [of_example(example) for example in load(options.data) if example.split == "tune"]
+        sys.stdout.writelines(f"{row}\n" for row in bought(options.model, tuning, options.level))
+        return
     lines = held_out(options.data)
     pairs = judged(_engine(options.model), lines)
     sys.stdout.write(report(lines, pairs, worst=options.worst))

@@ -8,7 +8,7 @@ run time share this file: a change here needs a new model, so VERSION goes into 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 from zlib import crc32
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .lexicon import Hit
 from .understanding import risk_rank
 
-VERSION = 5
+VERSION = 6
 BITS = 16
 SIZE = 1 << BITS
 _PHRASE_WEIGHT = 0.4
@@ -31,18 +31,12 @@ Floats = NDArray[np.float32]
 
 
 class Vector(NamedTuple):
-    """Sparse features: slot `slots[i]` (below SIZE) has weight `value[i]`; a slot may come twice.
-
-    `meaning` is the encoder's vector unfolded (`unfold`), empty for a model that was trained without an encoder.
-    """
+    """Sparse features: slot `slots[i]` (below SIZE) has weight `value[i]`; a slot may come twice."""
 
     slots: Ints
     value: Floats
-    meaning: Floats
 
 
-UNFOLDED = 256
-NO_MEANING: Floats = np.zeros(0, dtype=np.float32)
 _MULTIPLY = np.uint64(0x9E3779B97F4A7C15)
 _STEP = np.uint64(0x100000001B3)
 _SHIFT = np.uint64(64 - BITS)
@@ -97,7 +91,6 @@ def vector(
     hits: Sequence[Hit],
     topics: frozenset[str],
     concepts: frozenset[str],
-    meaning: Floats = NO_MEANING,
 ) -> Vector:
     """Features of a normal form with its phrases, topic words and concepts."""
     grams = _grams(text, 4)
@@ -112,21 +105,4 @@ def vector(
     names.append(f"length {min(len(text) // 8, 12)}")
     index.append(np.array([_named(name) for name in names], dtype=np.int64))
     value.append(np.full(len(names), _PHRASE_WEIGHT, dtype=np.float32))
-    return Vector(np.concatenate(index), np.concatenate(value), meaning)
-
-
-@cache
-def _directions(width: int) -> Floats:
-    random = np.random.default_rng(12355)
-    return random.standard_normal((width, UNFOLDED)).astype(np.float32)
-
-
-def unfold(point: Floats) -> Floats:
-    """An encoder's unit vector, and which side of many fixed random planes it lies on and how far.
-
-    Linear heads can then tell regions apart that no single plane divides. Shape (width,) -> (width + UNFOLDED,).
-    """
-    if not len(point):
-        return NO_MEANING
-    sides = np.maximum(point @ _directions(len(point)) - 0.5, 0)
-    return np.concatenate([point * np.float32(2), sides * np.float32(0.15)]).astype(np.float32)
+    return Vector(np.concatenate(index), np.concatenate(value))

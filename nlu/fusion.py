@@ -1,14 +1,14 @@
 """Fifth step of understanding: one judgement out of three.
 
 The reader's opinion (`reader.py`, distilled from a large model), the trained heads (`model.py`, which know the corpus and
-what the desk has reviewed) and the phrases (`lexicon.py`) are weighed by logistic regressions that were fitted on
-themes that none of the three had learned from. Each starts from a plain mean of the first two, and stays near it where
-there is little to learn from.
+what the desk has reviewed) and the phrases (`lexicon.py`) are added up as log-odds. How much each counts stands here and is not
+fitted: the corpus is full of hard cases, and what is fitted on it trusts phrases far too little for ordinary text. Only the
+constants, and what a soft setting or a thread changes, are fitted, on themes that nothing has learned from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,107 +21,103 @@ from .understanding import KINDS, RISKS
 Floats = NDArray[np.float32]
 LEVELS = len(RISKS) - 1
 FAR = 8.0  # log-odds beyond this say no more
-EVIDENCE = 3 * LEVELS + 3  # reader's and heads' levels, phrases' level, softness, thread, one
-RIDGE = 4.0  # how firmly the weights are held near the plain mean
-BLENDED = ("topic", "about", "category")
+READER, HEADS = 0.9, 0.3
+PHRASE, BESIDE = 1.8, 0.6  # a phrase of at least this level, and each other level that it reaches
+KIND = (0.8, 0.2, 0.6)  # reader, heads, and each level of the gravest phrase of that kind
+SHARE = {"topic": 0.7, "about": 0.6, "category": 0.5}  # the reader's part, 0 to 1
+RIDGE = 4.0  # how firmly fitted numbers are held near zero; the constants are free
 
 
 class Heads(Protocol):
     """What the trained heads say: log-odds by label."""
 
-    risk: Floats
-    kinds: Floats
-    topic: Floats
-    about: Floats
-    category: Floats
+    @property
+    def risk(self) -> Floats: ...
+    @property
+    def kinds(self) -> Floats: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """The weights. `risk` (EVIDENCE, 4), `kinds` (4, 11), `share`: the reader's part in each blended head, 0 to 1."""
+    """What is fitted: `risk` (3, 4) for soft settings, threads and the constant of each level; `kinds` (11,) constants."""
 
     risk: Floats
     kinds: Floats
-    share: Mapping[str, float]
 
     @classmethod
     def plain(cls) -> Fusion:
-        """The mean of reader and heads; phrases add to it."""
-        risk = np.zeros((EVIDENCE, LEVELS), dtype=np.float32)
-        for level in range(LEVELS):
-            risk[level, level] = 0.6
-            risk[LEVELS + level, level] = 0.3
-            risk[2 * LEVELS + level, level] = 1.0
-        kinds = np.zeros((4, len(KINDS)), dtype=np.float32)
-        kinds[0], kinds[1], kinds[2], kinds[3] = 0.7, 0.3, 0.5, 0.0
-        return cls(risk, kinds, dict.fromkeys(BLENDED, 0.7))
+        """Nothing fitted yet."""
+        return cls(np.zeros((3, LEVELS), dtype=np.float32), np.zeros(len(KINDS), dtype=np.float32))
 
-    def levels(self, evidence: Floats) -> Floats:
-        """Log-odds of low or above … critical, never rising."""
-        return np.asarray(np.minimum.accumulate(evidence @ self.risk), dtype=np.float32)
+    def levels(self, opinion: Opinion, heads: Heads, rule: int, soft: bool, thread: bool) -> Floats:
+        """Log-odds of low or above … critical, never rising. `rule` is the rank of the phrases' level."""
+        raw = levels_evidence(opinion, heads, rule) + settings(soft, thread) @ self.risk
+        return np.asarray(np.minimum.accumulate(raw), dtype=np.float32)
 
-    def kinds_of(self, evidence: Floats) -> Floats:
-        """Log-odds of each kind from `kinds_evidence`."""
-        return np.asarray((evidence * self.kinds).sum(axis=0), dtype=np.float32)
-
-    def blend(self, name: str, reader: Floats, heads: Floats) -> Floats:
-        """Probabilities of a head's labels: a weighted geometric mean of both."""
-        share = self.share[name]
-        raw = share * reader + (1 - share) * heads
-        grown = np.exp(raw - raw.max())
-        return np.asarray(grown / grown.sum(), dtype=np.float32)
+    def kinds_of(self, opinion: Opinion, heads: Heads, named: Floats) -> Floats:
+        """Log-odds of each kind. `named` is the rank of the gravest phrase of each kind."""
+        return kinds_evidence(opinion, heads, named) + self.kinds
 
 
-def risk_evidence(opinion: Opinion, heads: Floats, rule: int, soft: bool, thread: bool) -> Floats:
-    """What speaks for each level: shape (EVIDENCE,). `rule` is the rank of the phrases' level."""
-    said = [float(rule >= level) for level in range(1, LEVELS + 1)]
-    rest = np.array([*said, float(soft), float(thread), 1.0], dtype=np.float32)
-    return np.concatenate([np.clip(opinion.risk, -FAR, FAR), np.clip(heads, -FAR, FAR), rest])
+def settings(soft: bool, thread: bool) -> Floats:
+    """What `Fusion.risk` is multiplied with, shape (3,)."""
+    return np.array([soft, thread, 1.0], dtype=np.float32)
 
 
-def kinds_evidence(opinion: Opinion, heads: Floats, named: Floats) -> Floats:
-    """What speaks for each kind: shape (4, 11). `named` is the rank of the gravest phrase of each kind."""
-    return np.stack(
-        [np.clip(opinion.kinds, -FAR, FAR), np.clip(heads, -FAR, FAR), named, np.ones_like(named)]
-    ).astype(np.float32)
+def levels_evidence(opinion: Opinion, heads: Heads, rule: int) -> Floats:
+    """What speaks for each level before anything fitted, shape (4,)."""
+    reached = (np.arange(1, LEVELS + 1) <= rule).astype(np.float32)
+    phrases = (PHRASE - BESIDE) * reached + BESIDE * reached.sum()
+    return np.asarray(
+        READER * _bounded(opinion.risk) + HEADS * _bounded(heads.risk) + phrases, dtype=np.float32
+    )
+
+
+def kinds_evidence(opinion: Opinion, heads: Heads, named: Floats) -> Floats:
+    """What speaks for each kind before anything fitted, shape (11,)."""
+    reader, trained, phrase = KIND
+    return np.asarray(
+        reader * _bounded(opinion.kinds) + trained * _bounded(heads.kinds) + phrase * named, dtype=np.float32
+    )
+
+
+def blend(name: str, reader: Floats, heads: Floats) -> Floats:
+    """Probabilities of the labels of topic, about or category: a weighted geometric mean of both."""
+    share = SHARE[name]
+    raw = share * reader + (1 - share) * heads
+    grown = np.exp(raw - raw.max())
+    return np.asarray(grown / grown.sum(), dtype=np.float32)
 
 
 def fitted(
-    risk: Sequence[Floats], levels: NDArray[np.int64], kinds: Sequence[Floats], truths: NDArray[np.float32]
-) -> tuple[Floats, Floats]:
-    """The weights of `Fusion.risk` and `Fusion.kinds` from evidence and true levels (n,) and kinds (n, 11)."""
-    plain = Fusion.plain()
-    design = np.stack(risk).astype(np.float64)
-    found_risk = np.column_stack(
-        [_logistic(design, levels > level, plain.risk[:, level]) for level in range(LEVELS)]
-    )
-    each = np.stack(kinds).astype(np.float64)  # (n, 4, 11)
-    found_kinds = np.column_stack(
-        [_logistic(each[:, :, k], truths[:, k] > 0, plain.kinds[:, k]) for k in range(len(KINDS))]
-    )
-    return found_risk.astype(np.float32), found_kinds.astype(np.float32)
+    risk: Sequence[Floats],
+    where: Sequence[Floats],
+    levels: NDArray[np.int64],
+    kinds: Sequence[Floats],
+    truths: NDArray[np.float32],
+) -> Fusion:
+    """The fusion fitted to evidence for levels (n, 4), settings (n, 3), true levels (n,), evidence for kinds and true kinds (n, 11)."""
+    known, design = np.stack(risk).astype(np.float64), np.stack(where).astype(np.float64)
+    found = [_logistic(design, known[:, level], levels > level) for level in range(LEVELS)]
+    each = np.stack(kinds).astype(np.float64)
+    one = np.ones((len(each), 1))
+    constants = [_logistic(one, each[:, kind], truths[:, kind] > 0)[0] for kind in range(len(KINDS))]
+    return Fusion(np.column_stack(found).astype(np.float32), np.array(constants, dtype=np.float32))
 
 
-def best_share(reader: Floats, heads: Floats, truth: NDArray[np.int64]) -> float:
-    """The reader's part that makes the true labels (n,) likeliest; rows are log-odds (n, labels)."""
-
-    def surprise(share: float) -> float:
-        raw = share * reader + (1 - share) * heads
-        raw = raw - raw.max(axis=1, keepdims=True)
-        chances = raw[np.arange(len(truth)), truth] - np.log(np.exp(raw).sum(axis=1))
-        return -float(chances.mean())
-
-    return min((k / 10 for k in range(11)), key=surprise)
+def _bounded(log_odds: Floats) -> Floats:
+    return np.clip(log_odds, -FAR, FAR)
 
 
-def _logistic(design: NDArray[np.float64], truth: NDArray[np.bool_], prior: Floats) -> NDArray[np.float64]:
-    """Logistic regression held near `prior` by a ridge, by Newton's method."""
-    weights = prior.astype(np.float64)
-    firm = np.full(len(weights), RIDGE)
-    firm[-1] = 1e-3  # the constant is free
+def _logistic(
+    design: NDArray[np.float64], known: NDArray[np.float64], truth: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Logistic regression beside known log-odds, by Newton's method. The last column is the constant."""
+    weights = np.zeros(design.shape[1])
+    firm = np.full(design.shape[1], RIDGE)
+    firm[-1] = 0.1
     for _ in range(40):
-        p = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
-        gradient = design.T @ (p - truth) + firm * (weights - prior)
+        p = 1 / (1 + np.exp(-np.clip(known + design @ weights, -30, 30)))
         curve = (design * (p * (1 - p))[:, None]).T @ design + np.diag(firm)
-        weights = weights - np.linalg.solve(curve, gradient)
+        weights = weights - np.linalg.solve(curve, design.T @ (p - truth) + firm * weights)
     return weights

@@ -1,8 +1,9 @@
 """Fourth step of understanding: linear heads over the features. numpy only; nlu/train.py makes the weights.
 
 The heads: risk as four questions (low or above? medium or above? …), topic, kinds, about, intent and category. Weights
-are 8-bit with one scale a column. The file says which features and labels it was made for; anything else is refused, for a
-wrong model must be a loud failure at start and never a quiet one at night.
+are 8-bit with one scale a column. Beside them the file holds what was fitted together with them: the fusion's constants, the
+thresholds and the calibration. It says which features, labels and reader it was made for; anything else is refused, for a wrong
+model must be a loud failure at start and never a quiet one at night.
 """
 
 from __future__ import annotations
@@ -12,24 +13,33 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import features
 from .features import Floats, Vector
+from .fusion import Fusion
 from .understanding import INTENTS, KINDS, RISKS, TOPICS
 
-FORMAT = 2
+FORMAT = 3
 DEFAULT = Path(__file__).with_name("model.npz")
 ABOUTS = ("self", "other", "unknown")
 HEADS: dict[str, tuple[str, ...]] = {
     "risk": RISKS[1:],
-    "topic": TOPICS,
     "kinds": KINDS,
+    "topic": TOPICS,
     "about": ABOUTS,
     "intent": INTENTS,
 }
+
+
+class Danger(NamedTuple):
+    """The heads of risk and kinds: log-odds, by label."""
+
+    risk: Floats
+    kinds: Floats
 
 
 class ModelError(RuntimeError):
@@ -38,9 +48,9 @@ class ModelError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What the heads say of one vector: probabilities, by label."""
+    """What the heads say of one vector: log-odds, by label. `risk`: of low or above … critical."""
 
-    at_least: Floats  # P(risk >= low), … P(risk >= critical); never rising
+    risk: Floats
     topic: Floats
     kinds: Floats
     about: Floats
@@ -50,7 +60,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Logistic map from the model's log-odds of high or above and the level that the phrases give to a probability."""
+    """Logistic map from the log-odds of high or above and the level that was judged to a probability."""
 
     slope: float
     by_level: tuple[float, ...]  # offset for none … critical
@@ -61,9 +71,9 @@ class Calibration:
 
 
 class Model:
-    """The trained heads. `weights` (SIZE, columns) int8 are for the sparse features, `meaning` (d, columns) for the dense.
+    """The trained heads: `weights` (SIZE, columns) int8, one of `scales` and of `bias` a column.
 
-    `encoder` is the fingerprint of the encoder whose vectors the model learned from, `""` for none.
+    `reader` is the fingerprint of the reader's weights with which the fusion was fitted.
     """
 
     def __init__(
@@ -71,50 +81,34 @@ class Model:
         weights: NDArray[np.int8],
         scales: Floats,
         bias: Floats,
-        meaning: Floats,
         categories: tuple[str, ...],
+        fusion: Fusion,
         thresholds: tuple[float, ...],
         calibration: Calibration,
-        encoder: str = "",
+        reader: str,
     ) -> None:
         self._weights = weights
         self._scales = scales
         self._bias = bias
-        self._meaning = meaning
-        self.encoder = encoder
         self.categories = categories
+        self.fusion = fusion
         self.thresholds = thresholds
         self.calibration = calibration
+        self.reader = reader
         self._slices = slices(categories)
 
     def scores(self, vector: Vector) -> Scores:
-        raw = self.log_odds(vector)
-        part = self._slices
-        at_least = np.minimum.accumulate(_sigmoid(raw[part["risk"]]))
-        return Scores(
-            at_least,
-            _softmax(raw[part["topic"]]),
-            _sigmoid(raw[part["kinds"]]),
-            _softmax(raw[part["about"]]),
-            _softmax(raw[part["intent"]]),
-            _softmax(raw[part["category"]]),
-        )
-
-    def log_odds(self, vector: Vector) -> Floats:
+        """What every head says."""
         gathered = self._weights[vector.slots].astype(np.float32)
-        raw = vector.value @ gathered * self._scales + vector.meaning @ self._meaning + self._bias
-        return np.asarray(raw, dtype=np.float32)
+        raw = np.asarray(vector.value @ gathered * self._scales + self._bias, dtype=np.float32)
+        return Scores(**{name: raw[part] for name, part in self._slices.items()})
 
-    def risk_scores(self, vector: Vector) -> Floats:
-        """Only P(risk >= low) … P(risk >= critical)."""
-        part = self._slices["risk"]
+    def scores_of_danger(self, vector: Vector) -> Danger:
+        """Only the heads of risk and kinds, which stand beside each other."""
+        part = slice(self._slices["risk"].start, self._slices["kinds"].stop)
         gathered = self._weights[vector.slots, part].astype(np.float32)
-        raw = (
-            vector.value @ gathered * self._scales[part]
-            + vector.meaning @ self._meaning[:, part]
-            + self._bias[part]
-        )
-        return np.minimum.accumulate(_sigmoid(raw))
+        raw = np.asarray(vector.value @ gathered * self._scales[part] + self._bias[part], dtype=np.float32)
+        return Danger(raw[: len(RISKS) - 1], raw[len(RISKS) - 1 :])
 
     @classmethod
     def load(cls, path: Path | None = None) -> Model:
@@ -123,7 +117,7 @@ class Model:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 card = json.loads(str(stored["card"][()]))
-                parts = {name: stored[name] for name in ("weights", "scales", "bias", "meaning")}
+                parts = {name: stored[name] for name in ("weights", "scales", "bias", "fused", "kinds")}
         except FileNotFoundError:
             raise ModelError(f"no model file at {path}; run `python -m nlu.train`") from None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
@@ -136,7 +130,8 @@ class Model:
             or parts["weights"].dtype != np.int8
             or parts["scales"].shape != (width,)
             or parts["bias"].shape != (width,)
-            or parts["meaning"].shape[1:] != (width,)
+            or parts["fused"].shape != Fusion.plain().risk.shape
+            or parts["kinds"].shape != Fusion.plain().kinds.shape
         ):
             raise ModelError(f"{path} is damaged: its weights do not have the shape of its labels")
         calibration = Calibration(float(card["slope"]), tuple(float(x) for x in card["by_level"]))
@@ -145,11 +140,11 @@ class Model:
             parts["weights"],
             parts["scales"].astype(np.float32),
             parts["bias"].astype(np.float32),
-            parts["meaning"].astype(np.float32),
             categories,
+            Fusion(parts["fused"].astype(np.float32), parts["kinds"].astype(np.float32)),
             thresholds,
             calibration,
-            str(card["encoder"]),
+            str(card["reader"]),
         )
 
     def save(self, path: Path, notes: Mapping[str, object]) -> None:
@@ -159,7 +154,7 @@ class Model:
             "features": features.VERSION,
             "heads": {name: list(labels) for name, labels in HEADS.items()},
             "categories": list(self.categories),
-            "encoder": self.encoder,
+            "reader": self.reader,
             "thresholds": list(self.thresholds),
             "slope": self.calibration.slope,
             "by_level": list(self.calibration.by_level),
@@ -171,7 +166,8 @@ class Model:
             weights=self._weights,
             scales=self._scales,
             bias=self._bias,
-            meaning=self._meaning,
+            fused=self.fusion.risk,
+            kinds=self.fusion.kinds,
         )
 
 
@@ -190,12 +186,3 @@ def _check(card: Mapping[str, object], path: Path) -> None:
         raise ModelError(f"{path} was made for another version; run `python -m nlu.train`")
     if card.get("heads") != {name: list(labels) for name, labels in HEADS.items()}:
         raise ModelError(f"{path} was made for other labels; run `python -m nlu.train`")
-
-
-def _sigmoid(x: Floats) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -30, 30))), dtype=np.float32)
-
-
-def _softmax(x: Floats) -> Floats:
-    grown = np.exp(x - x.max())
-    return np.asarray(grown / grown.sum(), dtype=np.float32)

@@ -2,8 +2,7 @@
 
 A small network reads the normal form of a text twice – as a bag of hashed character n-grams, and letter by letter through
 two layers of convolution – and answers in the corpus's own labels: log-odds of the risk levels, of each kind, of topic, about
-and category. Its weights were distilled once from a fine-tuned sentence encoder (`nlu/distil`, which says how). numpy only,
-about a quarter of a millisecond for forty characters.
+and category. Its weights were distilled once from a fine-tuned sentence encoder (`nlu/distil`, which says how). numpy only.
 """
 
 from __future__ import annotations
@@ -23,8 +22,12 @@ WEIGHTS = Path(__file__).with_name("reader.npz")
 FORMAT = 1
 LONGEST = 240  # characters that are read of a text: the beginning and the end of a longer one
 LETTERS = 13  # bits of a letter's hash
+PAIRS = 15  # bits of the hash of a letter and the next
 EDGE = "\x02", "\x03"  # stand before and after a text; no normal form contains these control characters
 ABOUTS = ("self", "other", "unknown")
+
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_NEXT = np.uint64(0x100000001B3)
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -49,8 +52,9 @@ class Reader:
     """Opinions on texts. Immutable, safe to share between threads.
 
     `table` (rows, d) int8 times `scale` (rows,) are the n-grams' vectors, `weight` (rows,) their weights in the mean.
-    `letters` (2^LETTERS, e) are the letters' vectors, `first` (3e, c) and `second` (3c, c) the convolutions over
-    three neighbours, `hidden` (d + 2c, h) and `out` (h, labels) the layers after them, each with its bias.
+    `letters` (2^LETTERS, e) and `pairs` (2^PAIRS, e) are the vectors of a letter and of it with the next, `first` (3e, c)
+    and `second` (3c, c) the convolutions over three neighbours, `hidden` (d + 2c, h) and `out` (h, labels) the layers
+    after them, each with its bias.
     """
 
     categories: tuple[str, ...]
@@ -58,6 +62,7 @@ class Reader:
     scale: Floats
     weight: Floats
     letters: Floats
+    pairs: Floats
     first: Floats
     first_bias: Floats
     second: Floats
@@ -101,6 +106,7 @@ class Reader:
             and self.table.dtype == np.int8
             and self.scale.shape == self.weight.shape == (rows,)
             and self.letters.shape == (1 << LETTERS, e)
+            and self.pairs.shape == (1 << PAIRS, e)
             and self.first.shape == (3 * e, c)
             and self.second.shape == (3 * c, c)
             and self.first_bias.shape == self.second_bias.shape == (c,)
@@ -127,7 +133,8 @@ class Reader:
         return np.asarray(mean / weights.sum(), dtype=np.float32)
 
     def _letters(self, text: str) -> Floats:
-        steps = _over_three(self.letters[letters(text)], self.first, self.first_bias)
+        single, double = letters(text)
+        steps = _over_three(self.letters[single] + self.pairs[double], self.first, self.first_bias)
         steps = _over_three(steps, self.second, self.second_bias)
         return np.concatenate([steps.max(axis=0), steps.mean(axis=0)])
 
@@ -139,16 +146,26 @@ def shortened(text: str) -> str:
     return text[: LONGEST * 2 // 3] + text[-(LONGEST // 3) :]
 
 
-def letters(text: str) -> Ints:
-    """The hash of each letter, an edge before and after, shape (len(text) + 2,). Lone surrogates count as letters."""
-    raw = f"{EDGE[0]}{text}{EDGE[1]}".encode("utf-32-le", "surrogatepass")
+def letters(text: str) -> tuple[Ints, Ints]:
+    """The hash of each letter, and of it with the next, an edge before and after: two of shape (len(text) + 2,).
+
+    Lone surrogates count as letters.
+    """
+    raw = f"{EDGE[0]}{text}{EDGE[1]}{EDGE[1]}".encode("utf-32-le", "surrogatepass")
     codes = np.frombuffer(raw, dtype="<u4").astype(np.uint64)
-    return ((codes * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - LETTERS)).astype(np.int64)
+    double = codes[:-1] * _NEXT + codes[1:]
+    return _hashed(codes[:-1], LETTERS), _hashed(double, PAIRS)
+
+
+def _hashed(codes: NDArray[np.uint64], bits: int) -> Ints:
+    return ((codes * _SPREAD) >> np.uint64(64 - bits)).astype(np.int64)
 
 
 def _over_three(steps: Floats, weights: Floats, bias: Floats) -> Floats:
-    """A convolution over each step and its neighbours, with zeros beyond the ends, and ReLU."""
-    padded = np.zeros((len(steps) + 2, steps.shape[1]), dtype=np.float32)
-    padded[1:-1] = steps
-    near = np.concatenate([padded[:-2], padded[1:-1], padded[2:]], axis=1)
-    return np.asarray(np.maximum(near @ weights + bias, 0), dtype=np.float32)
+    """A convolution over each step and its neighbours, with nothing beyond the ends, and ReLU."""
+    width = steps.shape[1]
+    out: Floats = steps @ weights[width : 2 * width]
+    out += bias
+    out[1:] += steps[:-1] @ weights[:width]
+    out[:-1] += steps[1:] @ weights[2 * width :]
+    return np.maximum(out, 0, out=out)

@@ -1,14 +1,12 @@
 """Makes nlu/model.npz from nlu/data: seeded, numpy only, the same file from the same data.
 
-Run `python -m nlu.train`. Three parts of the training themes are each judged by a model that has not seen them; on those
-answers the calibration is fitted. Then one model learns from all of the training themes. Themes listed in
-data/heldout.yml are never read here.
+Run `python -m nlu.train`. The heads learn from the themes with the split `train`; the fusion's constants, and after all rules the
+calibration of the score, are fitted on `tune`. Themes held out are never read here.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
 import time
@@ -19,27 +17,30 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import features
+from . import features, fusion
 from .corpus import DATA, Example, load
-from .encoder import WEIGHTS, Encoder
-from .engine import Reading, fingerprint, joined, read, vector_of
+from .engine import Engine, Reading, fingerprint, joined, long_cut, named, read, vector_of
 from .features import SIZE, Vector
-from .lexicon import Lexicon
+from .fusion import Fusion
+from .lexicon import Intents, Lexicon
 from .model import DEFAULT, HEADS, Calibration, Model, slices
-from .understanding import RISKS, Risk, risk_rank
+from .reader import WEIGHTS, Reader
+from .understanding import KINDS, RISKS, risk_rank
 
 SEED = 12355
 EPOCHS = 24
 BATCH = 128
 RATE = 0.5
-DEEP_RATE = 0.1
-DEEP_DECAY = 1e-3
 DECAY = 2e-5
 DROPPED = 0.6  # share of features left out of each look at an example, so that no single word decides
-FOLDS = 3
-USE_ENCODER = False  # as features beside the n-grams its vectors made unseen themes no better
-THRESHOLDS = (0.48, 0.42, 0.65, 0.45)
+THRESHOLDS = (
+    0.5,
+    0.45,
+    0.4,
+    0.45,
+)  # from which probability on a level is reached: low, medium, high, critical
 Matrix = NDArray[np.float32]
+PLAIN = Calibration(1.0, (0.0,) * len(RISKS))
 
 
 class Rows:
@@ -49,7 +50,6 @@ class Rows:
         self.start = np.concatenate([[0], np.cumsum([len(v.slots) for v in vectors])])
         self.index = np.concatenate([v.slots for v in vectors])
         self.value = np.concatenate([v.value for v in vectors])
-        self.meaning = np.stack([v.meaning for v in vectors])
 
     def dense(
         self, rows: NDArray[np.int64], random: np.random.Generator | None
@@ -88,29 +88,24 @@ def targets(examples: Sequence[Example], categories: tuple[str, ...]) -> tuple[M
     return wanted, weight
 
 
-def fit(
-    rows: Rows, chosen: NDArray[np.int64], wanted: Matrix, weight: Matrix, softmaxes: list[slice], say: str
-) -> tuple[Matrix, Matrix, Matrix]:
-    """AdaGrad over the chosen rows; returns the weights of the sparse and of the dense features, and the bias."""
+def fit(rows: Rows, wanted: Matrix, weight: Matrix, softmaxes: list[slice]) -> tuple[Matrix, Matrix]:
+    """AdaGrad over all rows; returns the weights of the features and the bias."""
     random = np.random.default_rng(SEED)
     width = wanted.shape[1]
     weights = np.zeros((SIZE, width), dtype=np.float32)
     grown = np.full((SIZE, width), 1e-2, dtype=np.float32)
-    deep = np.zeros((rows.meaning.shape[1], width), dtype=np.float32)
-    deep_grown = np.full_like(deep, 1e-1)
-    share = wanted[chosen].mean(axis=0)
+    share = wanted.mean(axis=0)
     bias = np.log((share + 1e-3) / (1 - share + 1e-3)).astype(np.float32)
     for part in softmaxes:
         bias[part] = np.log(share[part] + 1e-3)
     started = time.monotonic()
     for epoch in range(EPOCHS):
-        order = random.permutation(chosen)
+        order = random.permutation(len(wanted))
         for low in range(0, len(order), BATCH):
             batch = order[low : low + BATCH]
             columns, x = rows.dense(batch, random)
             here = weights[columns]
-            points = rows.meaning[batch]
-            raw = x @ here + points @ deep + bias
+            raw = x @ here + bias
             guess = 1.0 / (1.0 + np.exp(-np.clip(raw, -30, 30)))
             for part in softmaxes:
                 e = np.exp(raw[:, part] - raw[:, part].max(axis=1, keepdims=True))
@@ -120,15 +115,12 @@ def fit(
             total = grown[columns] + slope * slope
             grown[columns] = total
             weights[columns] = here - RATE * slope / np.sqrt(total)
-            slope = points.T @ wrong + DEEP_DECAY * deep
-            deep_grown += slope * slope
-            deep -= DEEP_RATE * slope / np.sqrt(deep_grown)
             bias -= 0.02 * wrong.sum(axis=0)
         if sys.stderr.isatty():
-            print(f"\r{say} {epoch + 1}/{EPOCHS} {time.monotonic() - started:.0f} s", end="", file=sys.stderr)  # noqa: T201
+            print(f"\r{epoch + 1}/{EPOCHS} {time.monotonic() - started:.0f} s", end="", file=sys.stderr)  # noqa: T201
     if sys.stderr.isatty():
         print(file=sys.stderr)  # noqa: T201
-    return weights, deep, bias
+    return weights, bias
 
 
 def quantised(weights: Matrix) -> tuple[NDArray[np.int8], Matrix]:
@@ -138,7 +130,7 @@ def quantised(weights: Matrix) -> tuple[NDArray[np.int8], Matrix]:
 
 
 def fit_calibration(log_odds: Matrix, levels: NDArray[np.int64], truth: Matrix) -> Calibration:
-    """Logistic regression of truth (0/1) on the log-odds and the level of the phrases, by Newton's method."""
+    """Logistic regression of truth (0/1) on the log-odds and the judged level, by Newton's method."""
     design = np.column_stack([log_odds, *[(levels == k) for k in range(len(RISKS))]]).astype(np.float64)
     beta = np.zeros(design.shape[1])
     beta[0] = 1.0
@@ -160,75 +152,77 @@ def _read(lexicon: Lexicon, example: Example) -> Reading:
     return joined(own, older) if older else own
 
 
-def _seen(lexicon: Lexicon, encoder: Encoder | None, example: Example) -> tuple[Vector, bool, Risk]:
-    """What the model sees of an example, whether it has phrases, and the level the phrases alone give it."""
-    reading = _read(lexicon, example)
-    return vector_of(lexicon, encoder, reading), bool(reading.hits), reading.rule
+def learn_heads(
+    lexicon: Lexicon, examples: Sequence[Example], categories: tuple[str, ...]
+) -> tuple[Matrix, Matrix]:
+    """The weights and the bias of all heads.
 
-
-def _unaided(lexicon: Lexicon, encoder: Encoder | None, example: Example) -> Vector:
-    """A second look at an example as if the lexicons did not know its phrases.
-
-    Without it the model leans on them alone and learns nothing of how danger sounds in words they lack (measured on themes
-    it had not seen, messages without phrases: area under the curve for high or above 0.81 without, 0.84 with).
+    An example with phrases is shown a second time as if the lexicons did not know them. Without it the heads lean on them alone
+    and learn nothing of how danger sounds in words they lack (measured on themes not seen, messages without phrases: area under
+    the curve for high or above 0.81 without, 0.84 with).
     """
-    return vector_of(lexicon, encoder, replace(_read(lexicon, example), hits=()))
-
-
-def _bought(log_odds: Matrix, levels: NDArray[np.int64], truth: Matrix) -> dict[str, list[float]]:
-    """What each threshold for high buys on unseen themes: recall, precision, and false alarms per message below high."""
-    bought: dict[str, list[float]] = {}
-    for threshold in (0.2, 0.3, 0.4, 0.5, 0.6):
-        alarm = (log_odds >= np.log(threshold / (1 - threshold))) | (levels >= risk_rank("high"))
-        values = alarm[truth > 0].mean(), truth[alarm].mean(), alarm[truth == 0].mean()
-        bought[str(threshold)] = [round(float(value), 4) for value in values]
-    return bought
-
-
-def train(folder: Path = DATA, out: Path = DEFAULT) -> dict[str, object]:
-    """Train on `folder` and write `out`. Returns the notes stored with the model."""
-    examples = [example for example in load(folder) if example.split == "train"]
-    categories = tuple(sorted({example.category for example in examples}))
-    lexicon = Lexicon()
-    encoder = Encoder.load() if USE_ENCODER else None
-    seen = [_seen(lexicon, encoder, example) for example in examples]
-    unaided = [row for row, (_, hits, _) in enumerate(seen) if hits]
-    rows = Rows(
-        [vector for vector, _, _ in seen] + [_unaided(lexicon, encoder, examples[row]) for row in unaided]
-    )
+    readings = [_read(lexicon, example) for example in examples]
+    unaided = [row for row, reading in enumerate(readings) if reading.hits]
+    readings += [replace(readings[row], hits=()) for row in unaided]
+    rows = Rows([vector_of(lexicon, reading) for reading in readings])
     wanted, weight = targets([*examples, *(examples[row] for row in unaided)], categories)
     part = slices(categories)
-    fold = np.array([int(hashlib.sha256(e.theme.encode()).hexdigest(), 16) % FOLDS for e in examples])
-    fold = np.concatenate([fold, fold[unaided]])
-    high = part["risk"].start + HEADS["risk"].index("high")
-    log_odds = np.zeros(len(examples), dtype=np.float32)
-    levels = np.zeros(len(examples), dtype=np.int64)
-    narrow = part["risk"].stop
-    for k in range(FOLDS):
-        chosen = np.flatnonzero(fold != k)
-        weights, deep, bias = fit(
-            rows, chosen, wanted[:, :narrow], weight[:, :narrow], [], f"part {k + 1} of {FOLDS}"
+    return fit(rows, wanted, weight, [part[name] for name in ("topic", "about", "intent", "category")])
+
+
+def fit_fusion(
+    engine: Engine, model: Model, reader: Reader, lexicon: Lexicon, examples: Sequence[Example]
+) -> Fusion:
+    """The fusion's constants, from themes that neither heads nor reader have seen."""
+    levels, where, kinds = [], [], []
+    for example in examples:
+        own = _read(lexicon, example)
+        opinion, heads = reader.read(long_cut(own.normal.text)), model.scores(vector_of(lexicon, own))
+        levels.append(fusion.levels_evidence(opinion, heads, risk_rank(own.rule)))
+        where.append(fusion.settings(engine.soft(own), bool(example.history)))
+        kinds.append(fusion.kinds_evidence(opinion, heads, named(own.hits)))
+    truth = np.array([risk_rank(example.risk) for example in examples])
+    kind = np.array([[name in example.kinds for name in KINDS] for example in examples], dtype=np.float32)
+    return fusion.fitted(levels, where, truth, kinds, kind)
+
+
+def calibrate(engine: Engine, examples: Sequence[Example]) -> Calibration:
+    """The calibration of the score after all rules."""
+    judged = [engine.judge(example.text, example.history) for example in examples]
+    log_odds = np.array([value for _, value in judged], dtype=np.float32)
+    levels = np.array([risk_rank(seen.risk) for seen, _ in judged])
+    truth = np.array([risk_rank(example.risk) >= risk_rank("high") for example in examples], dtype=np.float32)
+    return fit_calibration(log_odds, levels, truth)
+
+
+def train(folder: Path = DATA, out: Path = DEFAULT, extra: Sequence[Example] = ()) -> dict[str, object]:
+    """Train on `folder` and on `extra` (what a desk has reviewed) and write `out`. Returns the notes stored with the model.
+
+    A folder without tuning themes (a small one of a desk's own) leaves the fusion plain and the score uncalibrated.
+    """
+    examples = load(folder)
+    learning = [*(example for example in examples if example.split == "train"), *extra]
+    tuning = [example for example in examples if example.split == "tune"]
+    categories = tuple(sorted({example.category for example in learning}))
+    lexicon, reader, known = Lexicon(), Reader.load(), fingerprint(WEIGHTS)
+    weights, bias = learn_heads(lexicon, learning, categories)
+    heads = (*quantised(weights), bias, categories)
+    model = Model(*heads, Fusion.plain(), THRESHOLDS, PLAIN, known)
+    if tuning:
+        mixed = fit_fusion(Engine(lexicon, Intents(), model, reader), model, reader, lexicon, tuning)
+        model = Model(*heads, mixed, THRESHOLDS, PLAIN, known)
+        model = Model(
+            *heads, mixed, THRESHOLDS, calibrate(Engine(lexicon, Intents(), model, reader), tuning), known
         )
-        for row in np.flatnonzero(fold[: len(examples)] == k):
-            vector, _, rule = seen[row]
-            raw = vector.value @ weights[vector.slots] + vector.meaning @ deep + bias
-            log_odds[row] = raw[high]
-            levels[row] = risk_rank(rule)
-    truth = np.array([risk_rank(e.risk) >= risk_rank("high") for e in examples], dtype=np.float32)
-    calibration = fit_calibration(log_odds, levels, truth)
-    softmaxes = [part[name] for name in ("topic", "about", "intent", "category")]
-    weights, deep, bias = fit(rows, np.arange(len(fold)), wanted, weight, softmaxes, "all")
-    small, scales = quantised(weights)
     notes: dict[str, object] = {
-        "examples": len(examples),
+        "examples": len(learning),
+        "tuned_on": len(tuning),
         "seed": SEED,
         "epochs": EPOCHS,
         "features": features.VERSION,
-        "cross_checked": _bought(log_odds, levels, truth),
     }
-    known = fingerprint(WEIGHTS) if encoder else ""
     beside = out.with_name(f".{out.stem}.{os.getpid()}.npz")  # running services must never read half a file
-    Model(small, scales, bias, deep, categories, THRESHOLDS, calibration, known).save(beside, notes)
+    model.save(beside, notes)
     beside.replace(out)
     return notes
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import re
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +20,8 @@ from nlu.reader import WEIGHTS
 from . import labels, student, teacher
 
 CALM = 5000  # labelled lines of the pool without marked distress that the teacher learns from
-ASKED = 35_000  # lines taken of each file of the pool
-MIXED = 15_000  # messages put together from two of the corpus, so that danger stands among other things
+ASKED = 26_000  # lines taken of each file of the pool
+MIXED = 14_000  # messages put together from two of the corpus, so that danger stands among other things
 SENTENCE_ENDS = re.compile(r"[。！？!?；\n]")
 JOINTS = ("，", "。", " ", "\n", "", "！", "……", "然后", "但是")
 
@@ -40,7 +44,8 @@ def main() -> None:
         ask(given.work, given.pool)
     else:
         with np.load(given.work / "opinions.npz", allow_pickle=False) as kept:
-            student.learn([str(text) for text in kept["texts"]], kept["opinions"], given.out)
+            texts, opinions = [str(text) for text in kept["texts"]], kept["opinions"]
+        student.learn(texts, opinions, given.out, teacher.words(packed()))
 
 
 def teach(work: Path, pool: Sequence[Path]) -> None:
@@ -68,7 +73,13 @@ def ask(work: Path, pool: Sequence[Path]) -> None:
         texts += [normalise(_sentence(line, chance)).text for line in lines[:ASKED]]
     texts = list(dict.fromkeys(texts))
     labels.say(f"{len(texts)} texts")
-    found = teacher.opinions(texts, packed(), work / "teacher.pt")
+    found = np.zeros((len(texts), sum(labels.HEADS.values())), dtype=np.float32)
+    cores = os.cpu_count() or 1
+    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool_of_processes:
+        parts = [texts[core::cores] for core in range(cores)]
+        asked = pool_of_processes.map(teacher.opinions, parts, repeat(packed()), repeat(work / "teacher.pt"))
+        for core, part in enumerate(asked):
+            found[core::cores] = part
     np.savez(work / "opinions.npz", texts=np.array(texts), opinions=found)
 
 

@@ -24,11 +24,11 @@ from torch.nn import functional
 
 from .labels import HEADS, Labels, say
 
-FROZEN = 6  # of twelve layers
+FROZEN = 7  # of twelve layers
 LONGEST = 72  # tokens that are read of a text: its beginning and its end
 BATCH = 32
 RATE, HEAD_RATE = 1e-4, 1e-3
-EPOCHS = 3
+EPOCHS = 2.5
 WARM = 120  # steps
 SEED = 12355
 BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)])  # Q4_0: 32 weights
@@ -175,7 +175,7 @@ class Teacher(nn.Module):
             for row, i in enumerate(part):
                 x[row, : len(numbers[i])] = torch.tensor(numbers[i])
                 seen[row, : len(numbers[i])] = True
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
                 h = self.norm(self.words[x].float() + self.places[:longest])
                 for layer in self.layers[:FROZEN]:
                     h = layer(h, seen)
@@ -191,9 +191,8 @@ class Teacher(nn.Module):
         for row, h in enumerate(hidden):
             x[row, : len(h)] = h.float()
             seen[row, : len(h)] = True
-        with torch.autocast("cpu", torch.bfloat16):
-            for layer in self.layers[FROZEN:]:
-                x = layer(x, seen)
+        for layer in self.layers[FROZEN:]:
+            x = layer(x, seen)
         share = seen.float()[:, :, None]
         mean: torch.Tensor = (x.float() * share).sum(1) / share.sum(1)
         return mean
@@ -229,7 +228,7 @@ def fine_tune(texts: Sequence[str], labels: Labels, packed: Path, out: Path) -> 
             lost.backward()
             torch.nn.utils.clip_grad_norm_(learning, 1.0)
             optimiser.step()
-            smooth = float(lost) if not step else 0.98 * smooth + 0.02 * float(lost)
+            smooth = lost.item() if not step else 0.98 * smooth + 0.02 * lost.item()
             step += 1
             if step % 100 == 0:
                 say(f"step {step} of {steps}: loss {smooth:.3f}, {time.monotonic() - began:.0f} s")
@@ -253,6 +252,13 @@ def opinions(texts: Sequence[str], packed: Path, taught: Path) -> NDArray[np.flo
         if done % 6400 < len(part):
             say(f"{done} of {len(texts)} texts, {time.monotonic() - began:.0f} s")
     return found
+
+
+def words(packed: Path) -> tuple[list[str], torch.Tensor]:
+    """The teacher's word pieces without their mark of a word's beginning, and their vectors, shape (pieces, width)."""
+    found = Packed.read(packed)
+    vectors = found.matrix("emb.word", found.sizes["words"], found.sizes["width"])
+    return [piece.replace("▁", "") for piece, _ in found.pieces], vectors
 
 
 def loss(out: torch.Tensor, labels: Labels, part: Sequence[int]) -> torch.Tensor:

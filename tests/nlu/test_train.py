@@ -1,10 +1,13 @@
 """Training is repeatable: the same data gives the same file, and the file can be used."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nlu import train
+from nlu.corpus import load
+from nlu.engine import Engine
 from nlu.model import Model
 
 LINES = {
@@ -44,3 +47,14 @@ def test_the_same_data_gives_the_same_file(tmp_path: Path, monkeypatch: pytest.M
     train.train(folder, tmp_path / "two.npz")
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
     assert Model.load(tmp_path / "one.npz").categories
+
+
+def test_what_a_desk_has_reviewed_is_learned_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "EPOCHS", 8)
+    folder = corpus_in(tmp_path)
+    reviewed = replace(load(folder)[0], text="鲸落", risk="high", kinds=("suicide",))
+    train.train(folder, tmp_path / "without.npz")
+    notes = train.train(folder, tmp_path / "with.npz", extra=[reviewed] * 10)
+    assert notes["examples"] == len(load(folder)) + 10
+    without, taught = (Engine.load(tmp_path / f"{name}.npz").judge("鲸落")[1] for name in ("without", "with"))
+    assert taught > without

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import nlu
 from nlu.categories import names
-from nlu.encoder import Encoder
-from nlu.engine import Engine
-from nlu.model import DEFAULT, Model, ModelError
+from nlu.engine import Engine, Reading, Weighed, read
+from nlu.lexicon import Lexicon
+from nlu.model import DEFAULT, ModelError
 from nlu.understanding import risk_rank
 
 HIGH = risk_rank("high")
@@ -210,9 +210,42 @@ def test_a_missing_broken_or_foreign_model_file_is_a_clear_error(tmp_path: Path)
         Engine.load(old)
 
 
-def test_the_shipped_model_fits_the_shipped_encoder() -> None:
-    model = Model.load()
-    assert DEFAULT.stat().st_size < 8_000_000
-    if model.encoder:
-        assert Encoder.load().width > 0
+def test_the_shipped_model_fits_the_shipped_reader_and_no_other(tmp_path: Path) -> None:
+    assert DEFAULT.stat().st_size < 10_000_000
     Engine.load()
+    stored = dict(np.load(DEFAULT))
+    stored["card"] = np.array(str(stored["card"][()]).replace('"reader": "', '"reader": "0'))
+    other = tmp_path / "other.npz"
+    np.savez_compressed(other, **stored)
+    with pytest.raises(ModelError, match="another reader"):
+        Engine.load(other)
+
+
+def test_what_is_only_hinted_is_marked_in_the_gravest_clause() -> None:
+    text = "每天醒来都希望昨晚没有醒过来，作业倒是写完了"
+    seen = nlu.understand(text)
+    assert risk_rank(seen.risk) >= risk_rank("medium")
+    marked = "".join(text[span.start : span.end] for span in seen.spans)
+    assert "没有醒过来" in marked
+    assert "作业" not in marked
+
+
+def test_softness_takes_one_level_at_most_and_nothing_from_critical() -> None:
+    engine, lexicon = Engine.load(), Lexicon()
+    plain, denial = read(lexicon, "今天很累"), read(lexicon, "我不会自杀的")
+
+    def level(softened: list[float], hard: list[float], message: Reading) -> str:
+        return engine._level(Weighed(np.array(softened), np.array(hard), np.zeros(11)), message)
+
+    sure, not_at_all, high = [3.0] * 4, [-3.0] * 4, [3.0, 3.0, 3.0, -3.0]
+    assert level(not_at_all, sure, plain) == "critical"
+    assert level(not_at_all, sure, denial) == "critical"
+    assert level(not_at_all, high, plain) == "medium"
+    assert level(high, high, plain) == "high"
+    assert level(high, high, denial) == "medium"
+
+
+def test_thresholds_can_be_set() -> None:
+    text = "最近总觉得累，什么都不想做"
+    wary, calm = Engine.load(thresholds=(0.01,) * 4), Engine.load(thresholds=(0.6,) * 4)
+    assert risk_rank(wary.understand(text).risk) > risk_rank(calm.understand(text).risk)
