@@ -31,6 +31,7 @@ export const router = createRouter({
     { path: '/knowledge', name: 'knowledge', component: () => import('./pages/Knowledge.vue') },
     { path: '/knowledge/:entry([a-z0-9_.-]+)', name: 'entry', component: () => import('./pages/Entry.vue'), meta: { menu: 'knowledge' } },
     { path: '/unanswered', name: 'unanswered', component: () => import('./pages/Unanswered.vue'), meta: { menu: 'knowledge' } },
+    { path: '/from-case', name: 'from-case', component: () => import('./pages/FromCase.vue'), meta: { menu: 'knowledge' } },
     { path: '/laws', name: 'laws', component: () => import('./pages/Laws.vue'), meta: { menu: 'knowledge' } },
     { path: '/try', name: 'try', component: () => import('./pages/Try.vue'), meta: { menu: 'knowledge' } },
     { path: '/review', name: 'review', component: () => import('./pages/Review.vue') },

@@ -395,3 +395,16 @@ export const exportAddress = (format: FileFormat, category: string): string =>
   `/api/knowledge/export?format=${format}${category ? `&category=${category}` : ''}`
 export const importFile = (file: File, format: FileFormat, trial: boolean) =>
   upload<Imported>(`/knowledge/import?format=${format}&trial=${trial ? 'yes' : 'no'}`, file, LONG_MS)
+
+// from a closed case
+
+export interface ClosedCase {
+  number: string
+  category: string
+  closed_at: Time
+}
+
+export const closedCases = (after = '') => get<{ items: ClosedCase[]; more: boolean }>(`/knowledge/cases${after ? `?after=${after}` : ''}`)
+export const checkCaseText = (number: string, fields: EntryText) => post<Identifying[]>(`/knowledge/cases/${number}/check`, { fields })
+export const draftFromCase = (number: string, entry: string, fields: EntryText, sure: boolean) =>
+  post<TakenInto>(`/knowledge/cases/${number}/draft`, { entry, version: 0, fields, sure })
