@@ -33,12 +33,8 @@ BATCH = 128
 RATE = 0.5
 DECAY = 2e-5
 DROPPED = 0.6  # share of features left out of each look at an example, so that no single word decides
-THRESHOLDS = (
-    0.5,
-    0.45,
-    0.4,
-    0.45,
-)  # from which probability on a level is reached: low, medium, high, critical
+# From which probability on a message is low, medium, high, critical.
+THRESHOLDS = (0.5, 0.35, 0.4, 0.4)
 Matrix = NDArray[np.float32]
 PLAIN = Calibration(1.0, (0.0,) * len(RISKS))
 
