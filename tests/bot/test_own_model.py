@@ -58,7 +58,7 @@ async def test_the_promoted_model_is_loaded_and_packaged_can_be_asked_for(
     packaged = await score(brain_of(settings))
     models.put_in_charge(settings, Chosen(path, models.fingerprint(path)))
     assert models.promoted(settings) == Chosen(path, models.fingerprint(path))
-    assert await score(brain_of(settings)) != pytest.approx(packaged, abs=1e-3)
+    assert await score(brain_of(settings)) != pytest.approx(packaged, rel=1e-3)
     assert await score(brain_of(config(tmp_path, model="packaged"))) == pytest.approx(packaged)
     models.put_in_charge(settings, None)
     assert models.promoted(settings) is None
