@@ -21,7 +21,7 @@ async def test_a_locked_out_administrator_gets_a_one_time_password_while_the_ser
     await service.start()
     first = await service.first_password()
     config = settings.load(service.config)
-    with pytest.raises(ConfigProblem, match="another qingting runs"):
+    with pytest.raises(ConfigProblem, match="已经有一个 qingting 在运行"):
         await give(config, "admin")
     await service.stop()
     with pytest.raises(ConfigProblem, match="没有账号"):

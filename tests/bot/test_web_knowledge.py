@@ -189,7 +189,7 @@ async def test_a_draft_is_tried_before_anybody_hears_it(bench: Workbench) -> Non
 
 async def test_a_regression_run_shows_masked_what_would_be_answered_otherwise(bench: Workbench) -> None:
     kong = await bench.at_work("kong", "curator")
-    await bench.contact("我叫王小明，老板不让喝水", "今天天气真好啊")
+    await bench.contact("我叫王小明，上班时老板不让喝水也不让坐", "今天天气真好啊")
     await kong.post("/knowledge/questions", {"text": "上班能喝水吗", "entry": OWN})
     kept = await kong.post("/knowledge/questions", {"text": "不让我喝水犯法吗", "entry": OWN})
     await kong._json(await kong.ask("DELETE", f"/knowledge/questions/{kept['id']}"), 200)
@@ -200,7 +200,7 @@ async def test_a_regression_run_shows_masked_what_would_be_answered_otherwise(be
     assert (better["question"], better["expected"], better["after"]["entry"]) == ("上班能喝水吗", OWN, OWN)
     others = [one for one in run["differences"] if not one["saved"]]
     assert [(one["question"], one["after"]["entry"]) for one in others] == [
-        ("我叫［姓名］，老板不让喝水", OWN)
+        ("我叫［姓名］，上班时老板不让喝水也不让坐", OWN)
     ]
     (look,) = [r for r in await bench.acts("look") if r.object == "message"]
     assert look.why == "regression"
