@@ -142,7 +142,8 @@ class _Child:
             await child._send(options)  # by pipe: a token must not stand on a command line
             child.entries = await entries()  # it loads its models meanwhile
             await child._send(child.entries.as_json())
-            greeting = await asyncio.wait_for(child._receive(), limit)
+            async with asyncio.timeout(limit):
+                greeting = await child._receive()
         except (TimeoutError, asyncio.IncompleteReadError, OSError):
             await child.kill()
             raise BrainProblem(f"理解进程没能在 {limit} 秒内启动，上面几行是它自己的话") from None

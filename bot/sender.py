@@ -97,8 +97,10 @@ class Sender:
                 log.error("sender.failed", error=type(error).__name__)
                 await asyncio.sleep(0.5)
             if taken == 0:
+                # Not wait_for: in Python 3.11 it forgets that it was cancelled when the wake comes in the same moment.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._outbox.wake.wait(), 1.0)
+                    async with asyncio.timeout(1.0):
+                        await self._outbox.wake.wait()
 
     async def _round(self) -> int:
         async with self._storage.read() as session:
@@ -168,7 +170,8 @@ class Sender:
         channel = self._channels[delivery.channel, delivery.account]
         outcome = _Outcome(delivery)
         try:
-            outcome.sent = await asyncio.wait_for(channel.send(message), _CALL_SECONDS)
+            async with asyncio.timeout(_CALL_SECONDS):
+                outcome.sent = await channel.send(message)
         except SendFailed as failed:
             outcome.failed = failed
         except TimeoutError:

@@ -255,7 +255,8 @@ class RedisBus:
             asyncio.create_task(self._hear(subscribed), name="news-hear"),
         ]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(subscribed.wait(), 3)
+            async with asyncio.timeout(3):
+                await subscribed.wait()
 
     async def close(self) -> None:
         for task in self._tasks:

@@ -156,6 +156,17 @@ async def test_a_safety_text_does_not_wait_for_a_webhook_that_is_no_more(start: 
     assert clock() - begun < 3
 
 
+@pytest.mark.parametrize("steps", [0, 1, 2])
+async def test_the_sender_ends_also_when_it_is_woken_in_that_moment(start: Start, steps: int) -> None:
+    rig, _ = await start()
+    await asyncio.sleep(0.1)  # it has looked, found nothing, and waits
+    rig.shell.outbox.wake.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(3):
+        await rig.sender.close()
+
+
 async def test_a_safety_text_goes_at_once_when_the_platform_hangs_up(start: Start) -> None:
     rig, platform = await start()
     person = platform.person()

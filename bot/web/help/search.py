@@ -67,7 +67,8 @@ class Search:
 
     async def _think(self, words: str) -> Thought:
         try:
-            await asyncio.wait_for(self._free.acquire(), _WAIT_SECONDS)
+            async with asyncio.timeout(_WAIT_SECONDS):
+                await self._free.acquire()
         except TimeoutError:
             return fall_back(words)
         try:
