@@ -239,8 +239,11 @@ class _Child:
     async def _send(self, value: Any) -> None:
         assert self._process.stdin is not None
         body = orjson.dumps(value)
-        self._process.stdin.write(_LENGTH.pack(len(body)) + body)
-        await self._process.stdin.drain()
+        try:
+            self._process.stdin.write(_LENGTH.pack(len(body)) + body)
+            await self._process.stdin.drain()
+        except RuntimeError:  # uvloop's word for a pipe whose other end has died
+            raise BrokenPipeError from None
 
     async def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 
 from bot.brain import Brain, BrainProblem, Question
 
@@ -117,3 +118,21 @@ async def test_what_a_library_prints_or_dies_of_reaches_no_log(
     await asyncio.sleep(0.3)  # its last words
     printed = capfd.readouterr()
     assert "QUOTE" not in printed.out + printed.err
+
+
+def test_processes_that_died_unseen_cost_no_message() -> None:
+    """On the service's own event loop, which speaks of a dead pipe in words of its own."""
+
+    async def scenario() -> None:
+        made = Brain(processes=1, limit=1.0, memory_mb=900, command=COMMAND)
+        await made.start()
+        try:
+            for child in list(made._children):
+                os.kill(child.pid, signal.SIGKILL)
+            await asyncio.sleep(0.5)
+            (thought,) = await made.think([Question(DANGER)])
+            assert thought.understanding.risk in ("high", "critical")
+        finally:
+            await made.close()
+
+    uvloop.run(scenario())
